@@ -1,0 +1,58 @@
+# The two commands of a newcomer: make run, make test. The others are parts of them.
+.PHONY: run build test check bench conformance soak fuzz packages
+
+GO           ?= go
+export CGO_ENABLED := 0
+STATICCHECK   = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Peers that the tests start privately. Postfix is the judge, Dovecot takes LMTP.
+PACKAGES      = postfix postfix-sqlite dovecot-core dovecot-lmtpd swaks sqlite3 python3
+
+# A working server on an example configuration in ./run, made at the first use.
+run: build
+	@bin/postern init run
+	@bin/postern serve -c run --hints
+
+build:
+	$(GO) build -trimpath -buildvcs=false -o bin/postern ./cmd/postern
+
+# Everything: format, vet, staticcheck, tests with the race detector, the real
+# Postfix beside us, kills under load, fuzz targets for a few seconds each.
+test: packages check build conformance
+	$(GO) test -count=1 ./test/...
+	$(MAKE) fuzz FUZZTIME=5s
+
+check:
+	@test -z "$$(gofmt -l cmd internal test bench)" || { gofmt -d cmd internal test bench; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=1 $(GO) test -race -count=1 ./cmd/... ./internal/...
+
+# Our own cases, served by the real Postfix and by us.
+conformance: build
+	$(GO) test -count=1 ./test/conformance/...
+
+# Side by side with Postfix in one run; prints both and the ratio.
+bench: packages build
+	$(GO) run ./bench
+
+# The long forms of the sampled tests.
+soak: packages build
+	POSTERN_SOAK=1 $(GO) test -count=1 -timeout 3h ./internal/spool/... ./test/crash/...
+
+# Every fuzz target for FUZZTIME (a minute unless told otherwise).
+FUZZTIME ?= 60s
+fuzz:
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/func //'); do \
+	    echo "fuzz $$dir $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir; \
+	  done; \
+	done
+
+# Installs what the tests need, when it is missing and there is a way to.
+packages:
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  else echo "please install:$$missing"; fi; \
+	fi

@@ -1,0 +1,240 @@
+// Package config reads main.cf and master.cf (postconf(5), master(5)) as they
+// stand and gives typed access to every parameter.
+//
+// A file is a sequence of logical lines "name = value"; later lines win. Values
+// refer to others with $name, ${name}, ${name?{a}:{b}} and comparisons, and are
+// expanded when everything is read, so the order of lines does not matter. Every
+// value remembers the file and line that set it.
+//
+// Load checks all values against the catalogue (catalogue.tsv: name, type,
+// bounds, default, and one line of documentation for each parameter that Postern
+// acts on), so that the accessors cannot fail afterwards. What is wrong comes
+// back as one error with all places; what is only odd is in Warnings.
+//
+// Without compatibility_level in main.cf the level is 3.6; with compatibility =
+// postfix it is 0, as in Postfix.
+//
+// It imports address, origin and syntax.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"postern/internal/origin"
+	"postern/internal/syntax"
+)
+
+// Value is the value of a parameter.
+type Value struct {
+	Text string    // expanded
+	Raw  string    // as written, or the default
+	At   origin.At // Line 0 and Parameter for a default
+	Set  bool      // written in main.cf or by -o
+}
+
+// Override is a setting from outside main.cf: an -o of master.cf, or of a
+// command line.
+type Override struct {
+	Name, Value string
+	At          origin.At
+}
+
+// Options say what surrounds a configuration. The zero value is this host.
+type Options struct {
+	Hostname   func() (string, error)         // nil: os.Hostname
+	Interfaces func() ([]netip.Prefix, error) // nil: those of this host, for mynetworks
+	Overrides  []Override
+}
+
+// Problem is something odd about a configuration that works.
+type Problem struct {
+	At        origin.At
+	Parameter string
+	Text      string
+	Near      []string // what may have been meant
+}
+
+// String is the problem on one line, with its place in front.
+func (p Problem) String() string {
+	text := p.Text
+	if len(p.Near) > 0 {
+		text += "; did you mean " + strings.Join(p.Near, " or ") + "?"
+	}
+	return p.At.String() + ": " + text
+}
+
+// Settings is a configuration. It is immutable and safe for concurrent use.
+type Settings struct {
+	dir      string
+	options  Options
+	params   map[string]*Param // of the catalogue
+	written  map[string]Value  // by name, Text not expanded yet
+	values   map[string]Value  // of the catalogue and user-defined ones, expanded
+	ints     map[string]int64
+	bools    map[string]bool
+	times    map[string]time.Duration
+	services []Service
+	problems []Problem
+}
+
+// Load reads dir/main.cf and dir/master.cf. The error joins everything that is
+// wrong, each with file and line; Settings comes back with it as far as the
+// files could be read, for commands that need only a part.
+func Load(dir string, o Options) (*Settings, error) {
+	o = o.withDefaults()
+	s := &Settings{dir: dir, options: o, params: catalogue(), written: map[string]Value{}}
+	if err := s.readMain(); err != nil {
+		return nil, err
+	}
+	for _, ov := range o.Overrides {
+		s.written[ov.Name] = Value{Raw: ov.Value, At: ov.At, Set: true}
+	}
+	errs := []error{s.evaluate()}
+	errs = append(errs, s.readMaster())
+	s.lint()
+	return s, errors.Join(errs...)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Hostname == nil {
+		o.Hostname = os.Hostname
+	}
+	if o.Interfaces == nil {
+		o.Interfaces = hostPrefixes
+	}
+	return o
+}
+
+// readMain reads main.cf.
+func (s *Settings) readMain() error {
+	name := filepath.Join(s.dir, "main.cf")
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var errs []error
+	for line, err := range syntax.Lines(f) {
+		at := origin.At{File: name, Line: line.Number, Text: line.Text}
+		switch {
+		case errors.Is(err, syntax.ErrOrphan):
+			s.problem(at, "", err.Error())
+			continue
+		case err != nil:
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := s.setLine(at, line.Text); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setLine takes one logical line of main.cf.
+func (s *Settings) setLine(at origin.At, text string) error {
+	text, _, _ = strings.Cut(text, "\x00")
+	name, value, err := syntax.NameValue(text)
+	if err != nil {
+		return fmt.Errorf("%v: %w", at, err)
+	}
+	at.Parameter = name
+	if old, ok := s.written[name]; ok && old.Raw != value {
+		s.problem(at, name, fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, old.Raw, old.At))
+	}
+	s.written[name] = Value{Raw: value, At: at, Set: true}
+	return nil
+}
+
+func (s *Settings) problem(at origin.At, parameter, text string, near ...string) {
+	s.problems = append(s.problems, Problem{at, parameter, text, near})
+}
+
+// With returns the settings with overrides, as a master.cf service sees them.
+func (s *Settings) With(overrides []Override) (*Settings, error) {
+	if len(overrides) == 0 {
+		return s, nil
+	}
+	c := *s
+	c.written = make(map[string]Value, len(s.written)+len(overrides))
+	for k, v := range s.written {
+		c.written[k] = v
+	}
+	for _, o := range overrides {
+		at := o.At
+		at.Parameter = o.Name
+		c.written[o.Name] = Value{Raw: o.Value, At: at, Set: true}
+	}
+	if err := c.evaluate(); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// Dir is the configuration directory.
+func (s *Settings) Dir() string { return s.dir }
+
+// Warnings are the oddities of the files, in order of appearance.
+func (s *Settings) Warnings() []Problem { return s.problems }
+
+// Services are the services of master.cf, in order.
+func (s *Settings) Services() []Service { return s.services }
+
+// Value returns a parameter with its place. A name that is neither in the
+// catalogue nor in main.cf has the zero Value.
+func (s *Settings) Value(name string) Value { return s.values[name] }
+
+// Lookup is Value that says whether there is such a parameter.
+func (s *Settings) Lookup(name string) (Value, bool) {
+	v, ok := s.values[name]
+	return v, ok
+}
+
+// String returns the expanded text of a parameter.
+func (s *Settings) String(name string) string { return s.values[name].Text }
+
+// Raw returns the text of a parameter whose $ are for later: of the type raw in
+// the catalogue.
+func (s *Settings) Raw(name string) string { return s.values[name].Raw }
+
+// Bool returns a parameter of the type bool.
+func (s *Settings) Bool(name string) bool { return s.bools[name] }
+
+// Int returns a numeric parameter.
+func (s *Settings) Int(name string) int { return int(s.ints[name]) }
+
+// Int64 returns a numeric parameter.
+func (s *Settings) Int64(name string) int64 { return s.ints[name] }
+
+// Duration returns a parameter of the type time.
+func (s *Settings) Duration(name string) time.Duration { return s.times[name] }
+
+// List returns the items of a list parameter; {...} protects separators.
+func (s *Settings) List(name string) []string {
+	return syntax.Split(s.values[name].Text, syntax.Separators)
+}
+
+// TransportInt returns NAME_SUFFIX for a transport, and default_SUFFIX where it
+// is not set: TransportInt("relay", "destination_recipient_limit"). Names that
+// the catalogue has, such as local_destination_recipient_limit, have defaults
+// of their own.
+func (s *Settings) TransportInt(transport, suffix string) int {
+	name := transport + "_" + suffix
+	if n, ok := s.ints[name]; ok {
+		return int(n)
+	}
+	if v, ok := s.values[name]; ok {
+		if n, err := parseInt(v.Text); err == nil {
+			return int(n)
+		}
+	}
+	if n, ok := s.ints["default_"+suffix]; ok {
+		return int(n)
+	}
+	return s.Int(suffix)
+}

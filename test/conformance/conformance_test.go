@@ -1,0 +1,71 @@
+package conformance
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+var (
+	keep    = flag.Bool("keep", false, "keep the folders of the runs")
+	program = flag.String("postern", "", "the program; default bin/postern of this tree")
+)
+
+// TestSameAsPostfix plays every case against both servers.
+func TestSameAsPostfix(t *testing.T) {
+	if _, err := exec.LookPath("postfix"); err != nil || os.Geteuid() != 0 {
+		why := "needs root and Debian's postfix, which is started privately"
+		if os.Getenv("CI") == "true" {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	postfix, err := postfixKind()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := *program
+	if bin == "" {
+		if bin, err = filepath.Abs("../../bin/postern"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v: make build first", err)
+	}
+	postern := kind{argv: []string{bin, "serve", "-c", "{dir}"}, postmap: []string{bin, "postmap"}}
+	names, err := filepath.Glob("cases/*.txtar")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, name := range names {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := parseArchive(string(text))
+			if why := missing(a); why != "" {
+				if os.Getenv("CI") == "true" {
+					t.Fatal(why)
+				}
+				t.Skip(why)
+			}
+			want, err := play(t.Context(), options{kind: postfix, keep: *keep}, a)
+			if err != nil {
+				t.Fatalf("postfix: %v", err)
+			}
+			want = reduce(level, want)
+			got, err := play(t.Context(), options{kind: postern, want: want, keep: *keep}, a)
+			if err != nil {
+				t.Fatalf("postern: %v", err)
+			}
+			if got = reduce(level, got); got != want {
+				t.Errorf("postfix (-) and postern (+) differ:\n%s", diff(want, got))
+			}
+		})
+	}
+}
