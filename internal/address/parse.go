@@ -124,10 +124,7 @@ func ParseList(text string) ([]Address, error) {
 // separates: the local part may hold one ("a@b" in quotes has no domain yet).
 func assemble(tokens []token) Address {
 	at := lastOp(tokens, "@")
-	if at < 0 {
-		return Address{Local: join(tokens)}
-	}
-	if at == len(tokens)-1 {
+	if at < 0 || at == len(tokens)-1 {
 		return Address{Local: join(tokens)}
 	}
 	return Address{Local: join(tokens[:at]), Domain: join(tokens[at+1:])}

@@ -1,6 +1,9 @@
 package address
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A token is a piece of an address list (RFC 822, 3.3): a word, or an operator
 // of one byte. Comments and the white space between tokens are not kept.
@@ -146,9 +149,7 @@ func group(tokens []token) [][]token {
 		wordMayStand = true
 	}
 	take(0)
-	for i, j := 0, len(found)-1; i < j; i, j = i+1, j-1 {
-		found[i], found[j] = found[j], found[i]
-	}
+	slices.Reverse(found)
 	return found
 }
 

@@ -7,6 +7,7 @@
 package origin
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -17,13 +18,27 @@ import (
 // Key, Query, Row). The JSON form is that of the explain and check commands.
 type At struct {
 	File      string            `json:"file,omitempty"`      // as opened; absolute unless the user named it relatively
-	Line      int               `json:"line,omitempty"`      // physical line where the logical line starts, from 1; 0: not written anywhere
+	Line      int               `json:"line"`                // physical line where the logical line starts, from 1; 0: not written anywhere
 	Text      string            `json:"text,omitempty"`      // the logical line, or "(default) VALUE"
 	Parameter string            `json:"parameter,omitempty"` // main.cf parameter of a default
 	Table     string            `json:"table,omitempty"`     // type:name of a database table, without "proxy:"
 	Key       string            `json:"key,omitempty"`       // the key that found the row
 	Query     string            `json:"query,omitempty"`     // the query as sent, values filled in for reading
 	Row       map[string]string `json:"row,omitempty"`       // column name to value
+}
+
+// MarshalJSON writes "line" with every file, also 0 for a default, and leaves
+// it out of database rows.
+func (a At) MarshalJSON() ([]byte, error) {
+	type plain At
+	if a.File != "" {
+		return json.Marshal(plain(a))
+	}
+	row := struct {
+		plain
+		Line int `json:"line,omitempty"`
+	}{plain: plain(a)}
+	return json.Marshal(row)
 }
 
 // IsZero reports whether the place is unknown.

@@ -1,0 +1,205 @@
+// Package local is the agent for mail of system users, as local(8) of Postfix
+// does it: user@localdomain goes to the user's mailbox, or wherever aliases(5)
+// send it. Which targets a recipient has is for the Resolver to say; this
+// package carries them out:
+//
+//	mailbox    written as the user, by package mailbox: /var/mail/USER or home_mailbox
+//	forward    a new message to the addresses, with "Delivered-To: RECIPIENT" in front
+//	transport  handed to another agent (mailbox_transport)
+//	discard    taken and dropped
+//	bounce     refused for good
+//	defer      tried again later
+//
+// Before anything else the header of the message is searched for a Delivered-To
+// line with the recipient's own address. When there is one, the message has been
+// here before, and bounces: 5.4.6 mail forwarding loop for ADDRESS.
+//
+// # Several targets
+//
+// A recipient has one status, whatever its targets came to. In this order:
+//
+//   - a target that is deferred defers the recipient; nothing is forwarded yet
+//   - a target that is refused bounces the recipient; the others keep what they
+//     got, and the forwards are sent
+//   - otherwise the recipient is sent
+//
+// When a deferred recipient is tried again, targets that took the message are
+// left out. That is remembered in memory, for a bounded number of recipients.
+// After a restart a Maildir knows the message by its file name; an mbox, or a
+// transport, may get it a second time.
+//
+// # Root
+//
+// Nothing is written with the rights of root. Mail for the user root waits, with
+// a reason that says so, until root is an alias of somebody.
+//
+// Results read as those of Postfix, with the relay "local": delivered to
+// mailbox, delivered to maildir, forwarded; cannot update mailbox F for user U.
+// REASON; maildir delivery failed: REASON.
+//
+// Not here: reading aliases and :include: files (package route), .forward files,
+// commands and /file/name targets.
+//
+// It imports address, deliver, header, mailbox, route and spool.
+package local
+
+import (
+	"context"
+	"errors"
+
+	"postern/internal/address"
+	"postern/internal/deliver"
+	"postern/internal/deliver/mailbox"
+	"postern/internal/header"
+	"postern/internal/route"
+	"postern/internal/spool"
+)
+
+// relay is what the log says after relay=.
+const relay = "local"
+
+// headerLimit bounds the part of a message that is searched for Delivered-To.
+// Those lines are put in front, so a loop shows near the start.
+const headerLimit = 1 << 20
+
+// Resolver finds targets; *route.Router is one.
+type Resolver interface {
+	// LocalTargets says what to do for addr. A *route.DeliveryError says why
+	// there is nothing to do; any other error defers the recipient. The trace is
+	// nil here.
+	LocalTargets(ctx context.Context, addr address.Address, tr *route.Trace) ([]route.LocalTarget, error)
+}
+
+var _ Resolver = (*route.Router)(nil)
+
+// Text is the text of a message while it is read.
+type Text interface {
+	mailbox.Body
+	Close() error
+}
+
+// Logger takes what an administrator should see besides the result.
+type Logger interface {
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+}
+
+// Options make an Agent. Resolver and Store are required.
+type Options struct {
+	Resolver Resolver
+	Store    *mailbox.Store
+	// OriginalRecipient writes X-Original-To (enable_original_recipient).
+	OriginalRecipient bool
+	// Agent finds the agent of another transport (mailbox_transport); nil:
+	// there is no other.
+	Agent func(transport string) (deliver.Agent, bool)
+	Log   Logger                             // nil: nothing is logged
+	Open  func(*spool.Message) (Text, error) // nil: spool.Message.Open
+}
+
+// Agent delivers to system users. It is safe for concurrent use.
+type Agent struct {
+	o    Options
+	done parts
+}
+
+var _ deliver.Agent = (*Agent)(nil)
+
+// New returns an Agent.
+func New(o Options) *Agent {
+	if o.Open == nil {
+		o.Open = func(m *spool.Message) (Text, error) { return m.Open() }
+	}
+	return &Agent{o: o}
+}
+
+// Deliver carries out the targets of each recipient. When ctx ends, what is not
+// done is deferred.
+func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Status {
+	statuses := make([]deliver.Status, len(r.Recipients))
+	text, err := a.o.Open(r.Message)
+	var fields []byte
+	if err == nil {
+		defer text.Close()
+		fields, err = header.Read(text, headerLimit)
+	}
+	if err != nil {
+		a.warningf("%s: %v", r.Message.ID, err)
+		for i := range statuses {
+			statuses[i] = status(deliver.Deferred, "4.3.0", "message text is not readable")
+		}
+		return statuses
+	}
+	visited := header.Values(fields, "Delivered-To")
+	for i := range r.Recipients {
+		d := delivery{agent: a, message: r.Message, text: text, to: &r.Recipients[i]}
+		statuses[i] = d.run(ctx, visited)
+	}
+	return statuses
+}
+
+// delivery is the work for one recipient.
+type delivery struct {
+	agent   *Agent
+	message *spool.Message
+	text    Text
+	to      *deliver.Recipient
+}
+
+func (d *delivery) run(ctx context.Context, visited []string) deliver.Status {
+	if ctx.Err() != nil {
+		return interrupted()
+	}
+	addr := address.Split(d.to.Address)
+	if been(visited, addr) {
+		return status(deliver.Bounced, "5.4.6", "mail forwarding loop for "+addr.String())
+	}
+	targets, err := d.agent.o.Resolver.LocalTargets(ctx, addr, nil)
+	if err != nil {
+		return d.unresolved(ctx, addr, err)
+	}
+	if len(targets) == 0 {
+		d.agent.warningf("recipient %s: no target is left (an empty alias?)", addr)
+		return status(deliver.Deferred, "4.3.5", "mail system configuration error")
+	}
+	return d.all(ctx, targets)
+}
+
+// been reports whether a Delivered-To line shows addr, in either spelling.
+func been(visited []string, addr address.Address) bool {
+	internal, external := address.Fold(addr.Internal()), address.Fold(addr.String())
+	for _, v := range visited {
+		if v = address.Fold(v); v == internal || v == external {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *delivery) unresolved(ctx context.Context, addr address.Address, err error) deliver.Status {
+	var known *route.DeliveryError
+	switch {
+	case errors.As(err, &known) && known.Temporary:
+		return status(deliver.Deferred, known.DSN, known.Reason)
+	case known != nil:
+		return status(deliver.Bounced, known.DSN, known.Reason)
+	case ctx.Err() != nil:
+		return interrupted()
+	}
+	d.agent.warningf("recipient %s: %v", addr, err)
+	return status(deliver.Deferred, "4.3.5", "mail system configuration error")
+}
+
+func status(kind deliver.Kind, dsn, reason string) deliver.Status {
+	return deliver.Status{Kind: kind, DSN: dsn, Reason: reason, Relay: relay}
+}
+
+func interrupted() deliver.Status {
+	return status(deliver.Deferred, "4.3.2", "delivery was interrupted")
+}
+
+func (a *Agent) warningf(format string, args ...any) {
+	if a.o.Log != nil {
+		a.o.Log.Warningf(format, args...)
+	}
+}

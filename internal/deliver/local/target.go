@@ -1,0 +1,199 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"postern/internal/address"
+	"postern/internal/deliver"
+	"postern/internal/deliver/mailbox"
+	"postern/internal/route"
+)
+
+// all carries out the targets and makes one status of what they came to.
+func (d *delivery) all(ctx context.Context, targets []route.LocalTarget) deliver.Status {
+	key := partKey{d.message.ID, d.to.Index}
+	var results []deliver.Status
+	var forwards []deliver.Forward
+	for i := range targets {
+		t := &targets[i]
+		if t.Kind == route.LocalForward {
+			forwards = append(forwards, d.forward(t))
+			continue
+		}
+		if earlier, ok := d.agent.done.get(key, targetName(t)); ok {
+			results = append(results, earlier)
+			continue
+		}
+		result := d.one(ctx, t, len(targets) > 1)
+		if result.Kind == deliver.Sent && len(targets) > 1 {
+			d.agent.done.put(key, targetName(t), result)
+		}
+		results = append(results, result)
+	}
+	whole := combine(results, forwards)
+	if whole.Kind != deliver.Deferred {
+		d.agent.done.forget(key)
+	}
+	return whole
+}
+
+// one carries out a target that is no forward. A part of several is made durable
+// at once, for there is one place for a receipt in a Status.
+func (d *delivery) one(ctx context.Context, t *route.LocalTarget, part bool) deliver.Status {
+	if ctx.Err() != nil {
+		return interrupted()
+	}
+	switch t.Kind {
+	case route.LocalMailbox:
+		return d.store(ctx, t, part)
+	case route.LocalTransport:
+		return d.handOver(ctx, t)
+	case route.LocalDiscard:
+		return status(deliver.Sent, dsnOr(t.DSN, "2.0.0"), t.Reason)
+	case route.LocalBounce:
+		return status(deliver.Bounced, dsnOr(t.DSN, "5.0.0"), t.Reason)
+	default: // LocalDefer; a kind that is not known must not lose mail
+		return status(deliver.Deferred, dsnOr(t.DSN, "4.0.0"), t.Reason)
+	}
+}
+
+func dsnOr(dsn, otherwise string) string {
+	if dsn == "" {
+		return otherwise
+	}
+	return dsn
+}
+
+// combine makes one status of several, see the package comment.
+func combine(results []deliver.Status, forwards []deliver.Forward) deliver.Status {
+	for _, kind := range [...]deliver.Kind{deliver.Deferred, deliver.Bounced} {
+		i := slices.IndexFunc(results, func(s deliver.Status) bool { return s.Kind == kind })
+		if i < 0 {
+			continue
+		}
+		whole := results[i]
+		if kind == deliver.Bounced {
+			whole.Forwards = forwards
+		}
+		return whole
+	}
+	if len(results) == 0 {
+		whole := status(deliver.Sent, "2.0.0", "forwarded")
+		whole.Forwards = forwards
+		return whole
+	}
+	whole := results[0]
+	var reasons []string
+	for _, r := range results {
+		if !slices.Contains(reasons, r.Reason) {
+			reasons = append(reasons, r.Reason)
+		}
+	}
+	whole.Reason = strings.Join(reasons, "; ")
+	whole.Forwards = forwards
+	return whole
+}
+
+// sender is the envelope sender, or the owner of the alias that led here.
+func (d *delivery) sender(t *route.LocalTarget) string {
+	if t.Sender != "" {
+		return t.Sender
+	}
+	return d.message.Envelope.Sender
+}
+
+func (d *delivery) forward(t *route.LocalTarget) deliver.Forward {
+	return deliver.Forward{
+		Sender:     d.sender(t),
+		Recipients: t.Forward,
+		Original:   d.to.Original,
+		Prepend:    mailbox.DeliveredTo(d.to.Address),
+	}
+}
+
+// handOver lets the agent of another transport deliver.
+func (d *delivery) handOver(ctx context.Context, t *route.LocalTarget) deliver.Status {
+	var agent deliver.Agent
+	ok := false
+	if d.agent.o.Agent != nil {
+		agent, ok = d.agent.o.Agent(t.Transport)
+	}
+	if !ok {
+		d.agent.warningf("mail transport %s of a local mailbox is not known", t.Transport)
+		return status(deliver.Deferred, "4.3.0", "mail transport unavailable")
+	}
+	return agent.Deliver(ctx, &deliver.Request{
+		Message:    d.message,
+		Transport:  t.Transport,
+		NextHop:    t.NextHop,
+		Recipients: []deliver.Recipient{*d.to},
+	})[0]
+}
+
+// store writes into a mailbox of a system user.
+func (d *delivery) store(ctx context.Context, t *route.LocalTarget, part bool) deliver.Status {
+	box := t.Mailbox
+	if box.UID == 0 {
+		return status(deliver.Deferred, "4.3.5", "cannot update mailbox "+box.Path+" for user "+box.User+
+			". mail is not delivered with the rights of root: name a person in the alias for "+box.User)
+	}
+	original := ""
+	if d.agent.o.OriginalRecipient {
+		original = d.to.Original
+	}
+	sender := d.sender(t)
+	receipt, err := d.agent.o.Store.Deliver(ctx, box, &mailbox.Message{
+		ID:      d.message.ID,
+		Index:   d.to.Index,
+		Arrival: d.message.Envelope.Arrival,
+		Sender:  sender,
+		Header:  mailbox.Header(sender, original, d.deliveredTo(t)...),
+		Body:    d.text,
+		Attempt: d.to.Attempt,
+		Durable: part,
+	})
+	if err != nil {
+		return failed(&box, err)
+	}
+	sent := status(deliver.Sent, "2.0.0", "delivered to maildir")
+	if box.Format == route.Mbox {
+		sent.Reason = "delivered to mailbox"
+	}
+	sent.Applied = receipt.Applied
+	return sent
+}
+
+// deliveredTo is the recipient, below the list member it was replaced by.
+func (d *delivery) deliveredTo(t *route.LocalTarget) []string {
+	if t.DeliveredTo == "" || address.Split(t.DeliveredTo).Equal(address.Split(d.to.Address)) {
+		return []string{d.to.Address}
+	}
+	return []string{t.DeliveredTo, d.to.Address}
+}
+
+// failed is the status of a mailbox that did not take the message.
+func failed(box *route.Mailbox, err error) deliver.Status {
+	var known *mailbox.Error
+	if !errors.As(err, &known) {
+		return interrupted()
+	}
+	reason := "maildir delivery failed: " + known.Reason
+	if box.Format == route.Mbox {
+		reason = "cannot update mailbox " + box.Path + " for user " + box.User + ". " + known.Reason
+	}
+	if known.Temporary {
+		return status(deliver.Deferred, known.DSN, reason)
+	}
+	return status(deliver.Bounced, known.DSN, reason)
+}
+
+// targetName tells the targets of a recipient apart.
+func targetName(t *route.LocalTarget) string {
+	if t.Kind == route.LocalMailbox {
+		return "mailbox " + t.Mailbox.Path
+	}
+	return t.Transport + " " + t.NextHop + " " + t.Reason
+}

@@ -1,0 +1,109 @@
+package smtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"postern/internal/deliver"
+	"postern/internal/smtpc"
+)
+
+// connect opens a session with an address, or says why not. A handshake that
+// fails where TLS is only tried is followed by a connection in clear (postconf
+// smtp_tls_security_level, may).
+func (a *Agent) connect(ctx context.Context, t target, start time.Time) (*session, *deliver.Status) {
+	var policy smtpc.TLS
+	if a.o.TLS != nil {
+		var err error
+		if policy, err = a.o.TLS(t.domain, t.name); err != nil {
+			a.o.Log.Warningf("TLS settings for %s: %v", t.label, err)
+			return nil, &deliver.Status{Kind: deliver.Deferred, DSN: "4.7.5", Reason: "client TLS configuration problem", Relay: "none", Destination: true}
+		}
+	}
+	s, err := a.open(ctx, t, policy)
+	if e, ok := errors.AsType[*smtpc.Error](err); ok && !policy.Required && !policy.Wrapper &&
+		(e.Kind == smtpc.TLSHandshake || e.Kind == smtpc.TLSUnverified) && ctx.Err() == nil {
+		a.o.Log.Infof("Cannot start TLS with %s: %v; going on in clear", t.relay, e.Err)
+		s, err = a.open(ctx, t, smtpc.TLS{})
+	}
+	if err != nil {
+		return nil, a.noSession(t, err)
+	}
+	if t.network == "tcp" && t.port == a.loopPort && strings.EqualFold(s.client.ServerName(), a.o.Hostname) {
+		s.client.Quit()
+		return nil, &deliver.Status{Kind: deliver.Bounced, DSN: "5.4.6", Reason: "mail for " + printable(t.domain) + " loops back to myself", Relay: t.relay}
+	}
+	s.born = a.o.Now()
+	s.setup = s.born.Sub(start)
+	return s, nil
+}
+
+// open dials and says hello. An error is an *smtpc.Error, or one of dialling.
+func (a *Agent) open(ctx context.Context, t target, policy smtpc.TLS) (*session, error) {
+	conn, err := a.dial(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	o := a.o.Session
+	o.TLS = policy
+	s := &session{client: smtpc.New(conn, o), target: t}
+	if err := s.client.Open(ctx); err != nil {
+		s.client.Quit()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (a *Agent) dial(ctx context.Context, t target) (net.Conn, error) {
+	if a.o.ConnectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.o.ConnectTimeout)
+		defer cancel()
+	}
+	if a.o.Dial != nil {
+		return a.o.Dial(ctx, t.network, t.address)
+	}
+	var d net.Dialer
+	if bind := a.o.Bind6; t.network == "tcp" {
+		if t.ip.Is4() {
+			bind = a.o.Bind4
+		}
+		if bind.IsValid() {
+			d.LocalAddr = &net.TCPAddr{IP: bind.AsSlice(), Zone: bind.Zone()}
+		}
+	}
+	return d.DialContext(ctx, t.network, t.address)
+}
+
+// noSession is the status of an address with which no session came about.
+func (a *Agent) noSession(t target, err error) *deliver.Status {
+	e, ok := errors.AsType[*smtpc.Error](err)
+	if errors.Is(err, context.Canceled) {
+		return &deliver.Status{Kind: deliver.Deferred, DSN: "4.3.2", Reason: "delivery was interrupted", Relay: "none"}
+	}
+	if !ok {
+		reason := fmt.Sprintf("connect to %s: %s", t.relay, dialReason(err))
+		return &deliver.Status{Kind: deliver.Deferred, DSN: "4.4.1", Reason: reason, Relay: "none", Destination: true}
+	}
+	status := a.failed(t, e)
+	status.Destination = status.Kind == deliver.Deferred && e.Kind != smtpc.Canceled
+	return status
+}
+
+// dialReason is the error of the system as the C library writes it.
+func dialReason(err error) string {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		text := errno.Error()
+		return strings.ToUpper(text[:1]) + text[1:]
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) {
+		return "Connection timed out"
+	}
+	return printable(err.Error())
+}

@@ -1,0 +1,126 @@
+package smtp
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"postern/internal/smtpc"
+)
+
+// session is a connection on which messages can be sent.
+type session struct {
+	client *smtpc.Client
+	target target
+	born   time.Time
+	setup  time.Duration // what it took to get here; 0 when it was kept
+	kept   bool          // came out of the pool
+	expiry *time.Timer   // while it is in the pool
+}
+
+// pool keeps idle sessions by next hop.
+type pool struct {
+	o *Options
+
+	mu     sync.Mutex
+	idle   map[string][]*session // the last one was used last
+	count  int
+	closed bool
+	ending sync.WaitGroup // sessions that say QUIT
+}
+
+func newPool(o *Options) *pool {
+	return &pool{o: o, idle: make(map[string][]*session)}
+}
+
+// take returns an idle session, nil when there is none.
+func (p *pool) take(nextHop string) *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.idle[nextHop]
+	if len(list) == 0 {
+		return nil
+	}
+	s := list[len(list)-1]
+	p.remove(nextHop, s)
+	s.expiry.Stop() // or it finds the session gone
+	s.kept, s.setup = true, 0
+	return s
+}
+
+// remove takes a session out of its list. It returns false when it is not there.
+func (p *pool) remove(nextHop string, s *session) bool {
+	list := p.idle[nextHop]
+	i := slices.Index(list, s)
+	if i < 0 {
+		return false
+	}
+	p.count--
+	if list = slices.Delete(list, i, i+1); len(list) == 0 {
+		delete(p.idle, nextHop)
+	} else {
+		p.idle[nextHop] = list
+	}
+	return true
+}
+
+// release keeps a session for the next message, or ends it: when it is broken,
+// old or used up, or the pool is full or closed.
+func (p *pool) release(nextHop string, s *session) {
+	if !p.keep(nextHop, s) {
+		s.client.Quit()
+	}
+}
+
+func (p *pool) keep(nextHop string, s *session) bool {
+	o := p.o
+	if !s.client.Usable() || o.CacheTime <= 0 || o.CacheUses > 0 && s.client.Uses() >= o.CacheUses ||
+		o.CacheLife > 0 && o.Now().Sub(s.born) >= o.CacheLife {
+		return false
+	}
+	limit := o.CacheSize
+	if limit == 0 {
+		limit = 100
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.count >= limit {
+		return false
+	}
+	p.idle[nextHop] = append(p.idle[nextHop], s)
+	p.count++
+	s.expiry = time.AfterFunc(o.CacheTime, func() { p.expire(nextHop, s) })
+	return true
+}
+
+// expire ends a session that nobody wanted.
+func (p *pool) expire(nextHop string, s *session) {
+	p.mu.Lock()
+	there := p.remove(nextHop, s)
+	if there {
+		p.ending.Add(1)
+	}
+	p.mu.Unlock()
+	if there {
+		s.client.Quit()
+		p.ending.Done()
+	}
+}
+
+// close ends all idle sessions and waits for those that are ending.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	var all []*session
+	for _, list := range p.idle {
+		all = append(all, list...)
+	}
+	clear(p.idle)
+	p.count = 0
+	p.mu.Unlock()
+	for _, s := range all {
+		s.expiry.Stop()
+		p.ending.Go(s.client.Quit)
+	}
+	p.ending.Wait()
+}

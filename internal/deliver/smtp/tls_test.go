@@ -1,0 +1,141 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"postern/internal/deliver"
+	"postern/internal/smtpc"
+	"postern/internal/tlsconf"
+	"postern/internal/tlsconf/tlstest"
+)
+
+// vault is a go-smtp server that notes which messages came encrypted.
+type vault struct {
+	mu  sync.Mutex
+	got []bool
+}
+
+func (v *vault) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	_, secure := c.TLSConnectionState()
+	return &vaultSession{v, secure}, nil
+}
+
+type vaultSession struct {
+	v      *vault
+	secure bool
+}
+
+func (s *vaultSession) Mail(string, *gosmtp.MailOptions) error { return nil }
+func (s *vaultSession) Rcpt(string, *gosmtp.RcptOptions) error { return nil }
+func (s *vaultSession) Reset()                                 {}
+func (s *vaultSession) Logout() error                          { return nil }
+
+func (s *vaultSession) Data(r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	s.v.mu.Lock()
+	defer s.v.mu.Unlock()
+	s.v.got = append(s.v.got, s.secure)
+	return err
+}
+
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+func (quiet) Println(...any)        {}
+
+func (v *vault) start(t *testing.T, config *tls.Config) (port string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := gosmtp.NewServer(v)
+	srv.Domain, srv.TLSConfig, srv.ErrorLog = "peer.test", config, quiet{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l) // ends with Close
+	}()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func TestTLSLevels(t *testing.T) {
+	ca, stranger := tlstest.New(t), tlstest.New(t)
+	good := ca.Config(t, "127.0.0.1")
+	// A server whose handshake always fails.
+	broken := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, io.ErrUnexpectedEOF }}
+	pool := func(ca *tlstest.CA, level tlsconf.Level) smtpc.TLS {
+		config, err := tlsconf.Client{Level: level, Host: "127.0.0.1", Names: []string{"127.0.0.1"}}.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if level >= tlsconf.Verify {
+			config = &tls.Config{RootCAs: ca.Pool, ServerName: "127.0.0.1"}
+		}
+		return smtpc.TLS{Config: config, Required: level.Required()}
+	}
+	for _, test := range []struct {
+		name   string
+		server *tls.Config
+		policy smtpc.TLS
+		want   string // how the message came, or the status
+	}{
+		{"none", good, smtpc.TLS{}, "clear"},
+		{"may", good, pool(ca, tlsconf.May), "encrypted"},
+		{"may, not offered", nil, pool(ca, tlsconf.May), "clear"},
+		{"may, handshake fails", broken, pool(ca, tlsconf.May), "clear"},
+		{"encrypt", good, pool(ca, tlsconf.Encrypt), "encrypted"},
+		{"encrypt, not offered", nil, pool(ca, tlsconf.Encrypt), "4.7.4 TLS is required, but was not offered by host 127.0.0.1[127.0.0.1]"},
+		{"encrypt, handshake fails", broken, pool(ca, tlsconf.Encrypt), "4.7.5 Cannot start TLS: handshake failure"},
+		{"verify", good, pool(ca, tlsconf.Verify), "encrypted"},
+		{"verify, other CA", good, pool(stranger, tlsconf.Verify), "4.7.5 Server certificate not verified"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v := &vault{}
+			port := v.start(t, test.server)
+			a, log := newAgent(t, func(o *Options) {
+				o.TLS = func(string, string) (smtpc.TLS, error) { return test.policy, nil }
+			})
+			s := a.Deliver(context.Background(), request("[127.0.0.1]:"+port, "a@test"))[0]
+			got := s.DSN + " " + s.Reason
+			if s.Kind == deliver.Sent && len(v.got) == 1 {
+				got = map[bool]string{true: "encrypted", false: "clear"}[v.got[0]]
+			} else if !s.Destination {
+				t.Error("the failure is not that of the destination")
+			}
+			if got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			if fell := strings.Contains(log.String(), "going on in clear"); fell != (test.name == "may, handshake fails") {
+				t.Errorf("log %q", log)
+			}
+		})
+	}
+}
+
+func TestStartTLSRefusedThoughRequired(t *testing.T) {
+	p := (&peer{ehlo: "250-STARTTLS\r\n", reply: map[string]string{"STARTTLS": "454 4.7.0 not now"}}).start(t, "tcp")
+	a, _ := newAgent(t, func(o *Options) {
+		o.TLS = func(string, string) (smtpc.TLS, error) {
+			return smtpc.TLS{Config: &tls.Config{InsecureSkipVerify: true}, Required: true}, nil
+		}
+	})
+	got := show(a.Deliver(context.Background(), request("[127.0.0.1]:"+p.port(), "a@test"))[0], p.port())
+	want := "deferred dsn=4.7.4 relay=127.0.0.1[127.0.0.1]:PORT0 (TLS is required, but host 127.0.0.1[127.0.0.1] refused to start TLS: 454 4.7.0 not now) destination mta=127.0.0.1 diagnostic=454 4.7.0 not now"
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,287 @@
+package intake
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"postern/internal/access"
+	"postern/internal/address"
+	"postern/internal/header"
+	"postern/internal/route"
+	"postern/internal/smtp"
+	"postern/internal/spool"
+)
+
+// Letter is one message on its way in. It belongs to one goroutine.
+type Letter struct {
+	in    *Intake
+	draft *spool.Draft
+
+	local     bool   // submitted here: the header is completed
+	from      string // for a missing From header
+	head      []byte // the header section, as long as it is being collected
+	inBody    bool
+	hops      int
+	messageID string
+	err       error // of the first write that failed
+	arrival   time.Time
+}
+
+// Source is where a message comes from, for its Received header.
+type Source struct {
+	Received header.Received // Hostname, Software, ID and Date are filled in here
+	// Local completes the header: Date, Message-Id and From are added when they
+	// are missing. FullName goes with the added From.
+	Local    bool
+	FullName string
+	Sender   address.Address
+	Prepend  []string // header lines of access tables (PREPEND), put first
+	To       bool     // a To, Cc or Bcc is not missing: recipients came from elsewhere
+}
+
+// ID is the queue id.
+func (l *Letter) ID() string { return l.draft.ID() }
+
+// Start writes what stands in front of the message's own header.
+func (l *Letter) Start(s Source) {
+	l.arrival = l.in.now()
+	l.local = s.Local || l.in.alwaysAdd
+	if l.local {
+		l.from = fromHeader(s, l.in.myorigin)
+	}
+	r := s.Received
+	r.Hostname, r.Software, r.ID, r.Date = l.in.hostname, l.in.software, l.ID(), l.arrival
+	var buf []byte
+	for _, line := range s.Prepend {
+		buf = append(append(buf, line...), '\n')
+	}
+	l.put(r.AppendTo(buf))
+}
+
+func fromHeader(s Source, origin string) string {
+	from := s.Sender
+	if from.IsNull() {
+		from = address.Address{Local: "MAILER-DAEMON"}
+	}
+	if from.Domain == "" {
+		from.Domain = origin
+	}
+	if s.FullName == "" {
+		return "From: " + from.String() + "\n"
+	}
+	return "From: " + quotePhrase(s.FullName) + " <" + from.String() + ">\n"
+}
+
+// quotePhrase quotes a display name where it needs it (RFC 5322, 3.2.5).
+func quotePhrase(name string) string {
+	if !strings.ContainsAny(name, `()<>[]:;@\,."`) {
+		return name
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+}
+
+// Write takes the next piece of the text, LF line ends, header first. It fails
+// when the spool has no room; Commit then gives the reply.
+func (l *Letter) Write(p []byte) (int, error) {
+	if l.inBody {
+		l.put(p)
+		return len(p), l.err
+	}
+	seen := max(0, len(l.head)-1)
+	l.head = append(l.head, p...)
+	if l.head[0] == '\n' || bytes.Contains(l.head[seen:], []byte("\n\n")) || len(l.head) > l.in.headerSize {
+		l.endHeader()
+	}
+	return len(p), l.err
+}
+
+// put hands text to the spool and remembers the first failure.
+func (l *Letter) put(p []byte) {
+	if l.err == nil && len(p) > 0 {
+		_, l.err = l.draft.Write(p)
+	}
+}
+
+// endHeader passes the header section on, without the fields that are dropped,
+// with those that are added, and with an empty line before the body.
+func (l *Letter) endHeader() {
+	head := l.head
+	l.head, l.inBody = nil, true
+	size := header.Len(head)
+	have := map[string]bool{}
+	keep := 0 // start of the run of fields that are passed on as they are
+	for f := range header.Fields(head[:size]) {
+		name := l.note(f, have)
+		if l.in.drop[name] {
+			l.put(head[keep:f.Offset])
+			keep = f.Offset + len(f.Raw)
+		}
+	}
+	l.put(head[keep:size])
+	if size > 0 && head[size-1] != '\n' {
+		l.put([]byte("\n"))
+	}
+	l.complete(have)
+	if rest := head[size:]; len(rest) > 0 {
+		if rest[0] != '\n' {
+			l.put([]byte("\n"))
+		}
+		l.put(rest)
+	}
+}
+
+// note remembers what matters of a field and returns its folded name.
+func (l *Letter) note(f header.Field, have map[string]bool) string {
+	name := address.Fold(string(f.Name))
+	switch name {
+	case "received":
+		l.hops++
+	case "message-id":
+		if l.messageID == "" {
+			l.messageID = f.Unfold()
+		}
+	}
+	if l.local {
+		have[name] = true
+	}
+	return name
+}
+
+// complete adds the fields that locally submitted mail lacks.
+func (l *Letter) complete(have map[string]bool) {
+	if !l.local {
+		return
+	}
+	var buf []byte
+	resent := ""
+	if have["resent-from"] || have["resent-to"] || have["resent-date"] {
+		resent = "Resent-"
+	}
+	has := func(name string) bool { return have[strings.ToLower(resent)+name] }
+	if !has("message-id") {
+		id := header.AppendMessageID(nil, l.ID(), l.in.hostname, l.arrival)
+		if l.messageID == "" {
+			l.messageID = string(id)
+		}
+		buf = append(append(append(buf, resent+"Message-Id: "...), id...), '\n')
+	}
+	if !has("date") {
+		buf = append(header.AppendDate(append(buf, resent+"Date: "...), l.arrival), '\n')
+	}
+	if !has("from") {
+		buf = append(append(buf, resent...), l.from...)
+	}
+	if l.in.undisclosed != "" && !has("to") && !has("cc") {
+		buf = append(append(buf, l.in.undisclosed...), '\n')
+	}
+	l.put(buf)
+}
+
+// Abort gives the letter up. Nothing of it stays.
+func (l *Letter) Abort() { l.draft.Abort() }
+
+// Commit ends the letter. A positive reply means that the message will survive
+// a power cut; with any other nothing of it was accepted.
+func (l *Letter) Commit(ctx context.Context, env Envelope) smtp.Reply {
+	if !l.inBody {
+		l.endHeader()
+	}
+	if l.err != nil {
+		l.in.log.Warningf("%s: write queue file: %v", l.ID(), l.err)
+		l.Abort()
+		return storeReply(l.err)
+	}
+	l.in.log.Infof("%s: message-id=%s", l.ID(), l.messageID)
+	if l.hops+1 >= l.in.hops {
+		l.Abort()
+		return replyHops
+	}
+	for _, a := range env.Actions {
+		if a.Verb == "DISCARD" {
+			l.Abort()
+			return queuedAs(l.ID())
+		}
+	}
+	e, reply := l.envelope(ctx, env)
+	if !reply.IsZero() {
+		l.Abort()
+		return reply
+	}
+	return l.store(ctx, e)
+}
+
+func queuedAs(id string) smtp.Reply { return smtp.R(250, "2.0.0", "Ok: queued as "+id) }
+
+func (l *Letter) store(ctx context.Context, e spool.Envelope) smtp.Reply {
+	id := l.ID()
+	msgs, err := l.in.store.Commit(ctx, spool.Change{New: []spool.New{{Draft: l.draft, Envelope: e}}})
+	if err != nil {
+		l.in.log.Warningf("%s: write queue file: %v", id, err)
+		return storeReply(err)
+	}
+	for _, m := range msgs {
+		l.in.added(m)
+	}
+	return queuedAs(id)
+}
+
+// envelope works out sender and final recipients. The reply is zero on success.
+func (l *Letter) envelope(ctx context.Context, env Envelope) (spool.Envelope, smtp.Reply) {
+	e := spool.Envelope{
+		Arrival: l.arrival, SMTPUTF8: env.Params.SMTPUTF8, EightBit: env.Params.Body == "8BITMIME",
+		EnvID: env.Params.EnvID, Ret: env.Params.Ret, MessageID: l.messageID,
+	}
+	given := applyActions(env.Recipients, env.Actions)
+	if len(given) == 0 {
+		return e, replyNoRcpt
+	}
+	if l.in.noMapping {
+		e.Sender = l.in.router.Rewrite(env.Sender).Internal()
+		for _, g := range given {
+			g.Address = l.in.router.Rewrite(g.Address)
+			e.Recipients = append(e.Recipients, spoolRecipients([]route.Recipient{g})...)
+		}
+		return e, smtp.Reply{}
+	}
+	sender, err := l.in.router.Sender(ctx, env.Sender, nil)
+	if err != nil {
+		return e, l.expansionReply(err)
+	}
+	e.Sender = sender.Internal()
+	list, err := l.in.router.ExpandWithSender(ctx, sender, given, nil)
+	if err != nil {
+		return e, l.expansionReply(err)
+	}
+	e.Recipients = spoolRecipients(list)
+	return e, smtp.Reply{}
+}
+
+// expansionReply logs and words why the recipients could not be worked out.
+func (l *Letter) expansionReply(err error) smtp.Reply {
+	l.in.log.Warningf("%s: %v", l.ID(), err)
+	var e *route.ExpansionError
+	if errors.As(err, &e) {
+		return e.Reply
+	}
+	return replyTemporary
+}
+
+// applyActions changes the recipients as access tables asked: REDIRECT sends
+// the message to one address instead, BCC adds a copy.
+func applyActions(given []route.Recipient, actions []access.Action) []route.Recipient {
+	for _, a := range actions {
+		to := address.Split(a.Text)
+		r := route.Recipient{Address: to, Original: to.Internal()}
+		switch a.Verb {
+		case "REDIRECT":
+			given = []route.Recipient{r}
+		case "BCC":
+			r.Notify = uint8(spool.NotifyNever)
+			given = append(given[:len(given):len(given)], r)
+		}
+	}
+	return given
+}

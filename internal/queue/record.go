@@ -1,0 +1,337 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"postern/internal/deliver"
+	"postern/internal/spool"
+)
+
+// forwarded is a recipient that new messages take the place of. One that
+// bounced, because a part of it was refused, is among the bounced too.
+type forwarded struct {
+	verdict
+	recipient deliver.Recipient
+	log       Logger
+	began     time.Time
+	fresh     []spool.New
+}
+
+// ledger is what is written down about an item in one change.
+type ledger struct {
+	item     *item
+	sent     []spool.Outcome
+	forwards []forwarded
+	notices  []notice
+	bounced  []verdict
+	deferred []verdict
+	final    bool // ends the pass: deferrals are written too
+	warned   bool // one of the notices warns of the delay
+	next     time.Time
+}
+
+// finish takes in the results of some recipients. Who brings the last ones of
+// a pass ends it.
+func (q *Queue) finish(ctx context.Context, it *item, r *results) {
+	l := ledger{item: it, sent: r.sent, forwards: r.forwards}
+	if len(l.forwards) > 0 {
+		q.submitForwards(ctx, &l)
+	}
+	if !q.note(it, r) {
+		written := q.write(ctx, &l)
+		if !q.release(&l, r.count, written) {
+			return
+		}
+		l = ledger{item: it}
+	}
+	q.endPass(ctx, &l)
+}
+
+// note adds the failures to the pass, and reports whether these results are
+// the last of it.
+func (q *Queue) note(it *item, r *results) (last bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range r.sent {
+		it.done[r.sent[i].Index] = true
+	}
+	it.pass.bounced = append(it.pass.bounced, r.bounced...)
+	it.pass.deferred = append(it.pass.deferred, r.deferred...)
+	it.pass.interrupted = it.pass.interrupted || r.interrupted
+	return it.pass.left == r.count
+}
+
+// release strikes off recipients whose results are recorded, or could not be
+// before the queue was stopped. It reports whether they were the last.
+func (q *Queue) release(l *ledger, count int, written bool) (last bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	p := &l.item.pass
+	p.deferred = append(p.deferred, l.deferred...)
+	p.interrupted = p.interrupted || !written
+	p.left -= count
+	return p.left == 0
+}
+
+// endPass decides what comes after a pass and writes it down.
+func (q *Queue) endPass(ctx context.Context, l *ledger) {
+	it := l.item
+	l.final = true
+	l.bounced = it.pass.bounced
+	l.deferred = append(l.deferred, it.pass.deferred...)
+	q.submitPartial(ctx, l)
+	if it.pass.interrupted {
+		l.deferred = nil // pending as before
+	}
+	parameters := q.settings()
+	now := q.options.Now()
+	l.next = now.Add(parameters.backoff(now.Sub(it.message.Envelope.Arrival)))
+	q.expire(l, &parameters, now)
+	q.notify(ctx, l, &parameters)
+	if q.write(ctx, l) {
+		q.close(l)
+	}
+}
+
+// settings returns the parameters of now.
+func (q *Queue) settings() Parameters {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.parameters
+}
+
+// expire gives up what was deferred when the message is too old.
+func (q *Queue) expire(l *ledger, p *Parameters, now time.Time) {
+	m := l.item.message
+	if len(l.deferred) == 0 || now.Sub(m.Envelope.Arrival) < p.lifetime(m.Envelope.Sender) {
+		return
+	}
+	q.logs.qmgr.Infof("%s: from=<%s>, status=expired, returned to sender", m.ID, external(m.Envelope.Sender))
+	l.bounced = append(l.bounced, l.deferred...)
+	l.deferred = nil
+}
+
+// write commits the ledger. New messages that cannot be written do not stop
+// the rest: the recipients they are about are deferred instead. It returns
+// false when the queue was stopped before the store could write; then the
+// store knows the message as it was before.
+func (q *Queue) write(ctx context.Context, l *ledger) bool {
+	if l.empty() {
+		return true
+	}
+	if fresh := l.fresh(); len(fresh) > 0 {
+		change := l.change()
+		messages, err := q.options.Store.Commit(context.WithoutCancel(ctx), change)
+		if err == nil {
+			q.announce(l, messages)
+			return true
+		}
+		q.logs.qmgr.Warningf("%s: new messages cannot be written: %v", l.item.message.ID, err)
+		abort(fresh)
+		l.giveBack()
+		if l.empty() {
+			return true
+		}
+	}
+	return q.persist(ctx, l.change())
+}
+
+func (l *ledger) empty() bool {
+	return len(l.sent)+len(l.forwards)+len(l.notices)+len(l.bounced) == 0 && (!l.final || len(l.deferred) == 0)
+}
+
+// fresh are the new messages, in the order of the change.
+func (l *ledger) fresh() []spool.New {
+	var fresh []spool.New
+	for i := range l.forwards {
+		fresh = append(fresh, l.forwards[i].fresh...)
+	}
+	for i := range l.notices {
+		fresh = append(fresh, l.notices[i].fresh)
+	}
+	return fresh
+}
+
+// change is the ledger as the store takes it.
+func (l *ledger) change() spool.Change {
+	c := spool.Change{New: l.fresh()}
+	outcomes := slices.Clip(l.sent)
+	for i := range l.forwards {
+		if f := &l.forwards[i]; f.status.Kind == deliver.Sent {
+			outcomes = append(outcomes, spool.Outcome{Index: f.index, Applied: f.status.Applied})
+		}
+	}
+	for i := range l.bounced {
+		outcomes = append(outcomes, spool.Outcome{Index: l.bounced[i].index})
+	}
+	if len(outcomes) > 0 {
+		c.Settle = []spool.Settlement{{Message: l.item.message, Outcomes: outcomes}}
+	}
+	if l.final && len(l.deferred) > 0 {
+		c.Defer = []spool.Postponement{{
+			Message: l.item.message, Deferrals: l.deferrals(), Next: l.next,
+			Attempts: l.item.attempts + 1, Warned: l.item.warned || l.warned,
+		}}
+	}
+	return c
+}
+
+// maxReason bounds what is kept of a reason; a remote server may have said it.
+const maxReason = 1000
+
+func (l *ledger) deferrals() []spool.Deferral {
+	deferrals := make([]spool.Deferral, len(l.deferred))
+	for i, v := range l.deferred {
+		reason := v.status.Reason
+		if len(reason) > maxReason {
+			reason = reason[:maxReason]
+		}
+		deferrals[i] = spool.Deferral{Index: v.index, Status: v.status.DSN, Reason: reason}
+	}
+	return deferrals
+}
+
+// giveBack defers the recipients whose new messages could not be made.
+func (l *ledger) giveBack() {
+	for i := range l.forwards {
+		if f := &l.forwards[i]; f.status.Kind == deliver.Sent {
+			l.deferred = append(l.deferred, verdict{f.index, deferral("4.3.0", "cannot forward: queue file write error")})
+		}
+	}
+	l.deferred = append(l.deferred, l.bounced...)
+	l.forwards, l.notices, l.bounced, l.warned = nil, nil, nil, false
+}
+
+func abort(fresh []spool.New) {
+	for _, n := range fresh {
+		if n.Draft != nil {
+			n.Draft.Abort()
+		}
+	}
+}
+
+// settled marks a recipient as done with.
+func (q *Queue) settled(it *item, index int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it.done[index] = true
+}
+
+// announce logs what the new messages are, and queues them.
+func (q *Queue) announce(l *ledger, messages []*spool.Message) {
+	rest := messages
+	for i := range l.forwards {
+		f := &l.forwards[i]
+		if f.status.Kind == deliver.Sent {
+			q.settled(l.item, f.index)
+			f.status.Reason = forwardText(f.status.Reason, rest[:len(f.fresh)])
+			q.logDelivery(f.log, l.item, f.recipient, &f.status, deliver.Sent.String(), f.began)
+		}
+		rest = rest[len(f.fresh):]
+	}
+	for i := range l.notices {
+		q.logs.bounce.Infof("%s: %s notification: %s", l.item.message.ID, l.notices[i].name, rest[i].ID)
+	}
+	for _, m := range messages {
+		q.Add(m)
+	}
+}
+
+// Bounds of the time between tries to write.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+// persist commits a change that has happened already, and so does not give up
+// before ctx ends. While it has not succeeded nothing is delivered.
+func (q *Queue) persist(ctx context.Context, c spool.Change) bool {
+	_, err := q.options.Store.Commit(context.WithoutCancel(ctx), c)
+	if err == nil {
+		return true
+	}
+	q.complain(err)
+	q.stall(+1)
+	defer q.stall(-1)
+	for pause := firstPause; err != nil; pause = min(2*pause, lastPause) {
+		if errors.Is(err, spool.ErrTooLarge) {
+			withoutReasons(c.Defer)
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(pause):
+		}
+		if _, err = q.options.Store.Commit(context.WithoutCancel(ctx), c); err != nil {
+			q.complain(err)
+		}
+	}
+	return true
+}
+
+// withoutReasons makes postponements as small as they can be.
+func withoutReasons(postponements []spool.Postponement) {
+	for i := range postponements {
+		for j := range postponements[i].Deferrals {
+			postponements[i].Deferrals[j].Reason = ""
+		}
+	}
+}
+
+// stall counts the changes that cannot be written. When there is none left,
+// deliveries start again.
+func (q *Queue) stall(change int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.unwritten += change; q.unwritten == 0 {
+		for _, t := range q.transports {
+			q.employ(t)
+		}
+	}
+}
+
+// complain says that the store does not work, once a minute.
+func (q *Queue) complain(err error) {
+	now := q.options.Now()
+	q.mu.Lock()
+	silent := now.Sub(q.complained) < time.Minute
+	if !silent {
+		q.complained = now
+	}
+	q.mu.Unlock()
+	if !silent {
+		q.logs.qmgr.Warningf("delivery is stopped, for results cannot be recorded: %v", err)
+	}
+}
+
+// close ends the pass of an item that is written down.
+func (q *Queue) close(l *ledger) {
+	it := l.item
+	q.mu.Lock()
+	q.active--
+	for i := range l.bounced {
+		it.done[l.bounced[i].index] = true
+	}
+	removed := false
+	switch {
+	case it.pass.interrupted: // stays in the store; the queue is being stopped
+		it.state = Incoming
+	case len(l.deferred) > 0:
+		it.attempts++
+		it.warned = it.warned || l.warned
+		it.deferrals, it.next = l.deferrals(), l.next
+		it.pass.bounced, it.pass.deferred = nil, nil
+		q.sleep(it)
+	default:
+		delete(q.items, it.message.ID)
+		removed = true
+	}
+	q.admit()
+	q.mu.Unlock()
+	if removed {
+		q.logs.qmgr.Infof("%s: removed", it.message.ID)
+	}
+}

@@ -1,0 +1,327 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postern/internal/address"
+	"postern/internal/syntax"
+	"postern/internal/table"
+)
+
+// User is a system user.
+type User struct {
+	Name        string
+	UID, GID    int
+	Home, Shell string
+}
+
+// Users knows the system users. An error means that the answer is unknown.
+type Users interface {
+	Lookup(ctx context.Context, name string) (User, bool, error)
+}
+
+// maxAliasDepth bounds aliases of local users that point at each other.
+const maxAliasDepth = 100
+
+// maxInclude bounds the size of an :include: file.
+const maxInclude = 4 << 20
+
+// localExpansion is the state of one recipient of a local domain.
+type localExpansion struct {
+	r         *Router
+	tr        *Trace
+	recipient address.Address // for Delivered-To
+	sender    string          // of owner-ALIAS; "" keeps the message's
+	seen      map[string]bool // names already delivered to
+	out       []LocalTarget
+}
+
+// LocalTargets says what local(8) does for a recipient of a local domain:
+// aliases(5) first, for the local part with and without its extension, then the
+// system user's mailbox, then luser_relay. The local part is folded to lower
+// case. sender is the envelope sender, for owner-ALIAS.
+//
+// Members of an :include: file become forwarded messages of their own, and so
+// do members outside the local domains; the others are delivered to directly.
+// An error is a *DeliveryError for the whole recipient.
+func (r *Router) LocalTargets(ctx context.Context, a address.Address, tr *Trace) ([]LocalTarget, error) {
+	e := &localExpansion{r: r, tr: tr, recipient: a, seen: map[string]bool{}}
+	if err := e.name(ctx, address.Fold(a.Local), true, 0); err != nil {
+		return nil, err
+	}
+	return e.out, nil
+}
+
+// name delivers to one local name.
+func (e *localExpansion) name(ctx context.Context, name string, aliases bool, depth int) error {
+	if depth > maxAliasDepth {
+		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for " + name}
+	}
+	if aliases {
+		done, err := e.alias(ctx, name, depth)
+		if done || err != nil {
+			return err
+		}
+	}
+	if e.seen[name] {
+		return nil
+	}
+	e.seen[name] = true
+	return e.user(ctx, name)
+}
+
+// alias replaces a name by its aliases(5) entry and reports whether it has one.
+func (e *localExpansion) alias(ctx context.Context, name string, depth int) (bool, error) {
+	maps := e.r.maps["alias_maps"]
+	if maps.Empty() {
+		return false, nil
+	}
+	found, err := maps.Find(ctx, table.AliasKeys(name, e.r.delimiter), e.tr.observer())
+	if errors.Is(err, table.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		e.r.fail(name, "alias_maps", err)
+		return false, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
+	}
+	members, err := syntax.AliasMembers(found.Value)
+	if err != nil {
+		e.r.log.Warningf("%v: %v", first(found.At), err)
+		return false, &DeliveryError{DSN: "4.3.5", Reason: "mail system configuration error", Temporary: true, Err: err}
+	}
+	e.tr.add("expand", "alias_maps", name, found.Value, first(found.At))
+	restore, err := e.owner(ctx, maps, found.Key.Text)
+	if err != nil {
+		return false, err
+	}
+	defer restore()
+	ext := ""
+	if e.r.p.propagate["alias"] {
+		ext = found.Key.Extension
+	}
+	for _, m := range members {
+		if err := e.member(ctx, m, ext, found.Key.Text, depth); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// owner makes owner-NAME, if it is an alias, the sender of what the alias NAME
+// sends on, and returns what undoes that.
+func (e *localExpansion) owner(ctx context.Context, maps *table.Maps, name string) (func(), error) {
+	before := e.sender
+	restore := func() { e.sender = before }
+	if strings.HasPrefix(name, "owner-") {
+		return restore, nil
+	}
+	found, err := maps.Find(ctx, table.OnlyKey("owner-"+name), nil)
+	if errors.Is(err, table.ErrNotFound) {
+		return restore, nil
+	}
+	if err != nil {
+		return restore, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
+	}
+	owner := address.Address{Local: "owner-" + name}
+	if e.r.p.expandOwnerAlias {
+		if list, err := address.ParseList(found.Value); err == nil && len(list) == 1 {
+			owner = list[0]
+		}
+	}
+	e.sender = e.r.Rewrite(owner).Internal()
+	return restore, nil
+}
+
+// member handles one member of an alias.
+func (e *localExpansion) member(ctx context.Context, m, ext, alias string, depth int) error {
+	switch {
+	case strings.HasPrefix(m, ":include:"):
+		return e.include(m[len(":include:"):])
+	case strings.HasPrefix(m, "|"):
+		e.add(LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: "delivery to commands is not available: " + m})
+		return nil
+	case m == "/dev/null":
+		e.add(LocalTarget{Kind: LocalDiscard, Reason: "delivered to file: /dev/null"})
+		return nil
+	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
+		e.add(LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: "delivery to files is not available: " + m})
+		return nil
+	case strings.HasPrefix(m, `\`):
+		return e.name(ctx, address.Fold(m[1:]), false, depth+1)
+	}
+	a, err := e.complete(m)
+	if err != nil {
+		return err
+	}
+	a.Local += ext
+	here, err := e.deliveredHere(ctx, a)
+	if err != nil {
+		return err
+	}
+	if here {
+		name := address.Fold(a.Local)
+		return e.name(ctx, name, name != alias, depth+1)
+	}
+	e.forward(a)
+	return nil
+}
+
+// complete reads an address that a table or file names.
+func (e *localExpansion) complete(text string) (address.Address, error) {
+	list, err := address.ParseList(text)
+	if err != nil || len(list) != 1 {
+		return address.Address{}, &DeliveryError{DSN: "5.1.3", Reason: fmt.Sprintf("bad address syntax: %q", text), Err: err}
+	}
+	return e.r.Rewrite(list[0]), nil
+}
+
+// deliveredHere reports whether mail for an address comes to local(8) too.
+func (e *localExpansion) deliveredHere(ctx context.Context, a address.Address) (bool, error) {
+	res, err := e.r.Resolve(ctx, a, address.Address{}, nil)
+	var syntax *SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		return false, &DeliveryError{DSN: "5.1.3", Reason: "bad address syntax", Err: err}
+	case err != nil:
+		return false, &DeliveryError{DSN: "4.3.0", Reason: "address resolver failure", Temporary: true, Err: err}
+	}
+	transport, _, _ := strings.Cut(e.r.p.localTransport, ":")
+	return res.Class == Local && res.Transport == transport, nil
+}
+
+// include sends the message on to the members of a file.
+func (e *localExpansion) include(name string) error {
+	name = strings.Trim(name, `" `)
+	fail := func(err error) error {
+		e.r.log.Warningf(":include:%s: %v", name, err)
+		return &DeliveryError{DSN: "4.2.0", Reason: "cannot read the :include: file " + name, Temporary: true, Err: err}
+	}
+	if !filepath.IsAbs(name) {
+		return fail(errors.New("need an absolute path"))
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return fail(err)
+	}
+	if len(text) > maxInclude {
+		return fail(fmt.Errorf("larger than %d octets", maxInclude))
+	}
+	for line, err := range syntax.Lines(strings.NewReader(string(text))) {
+		if err != nil && !errors.Is(err, syntax.ErrOrphan) {
+			return fail(err)
+		}
+		members, err := syntax.AliasMembers(strings.TrimLeft(line.Text, syntax.Blank))
+		if err != nil {
+			return fail(fmt.Errorf("line %d: %w", line.Number, err))
+		}
+		for _, m := range members {
+			if strings.HasPrefix(m, "|") || strings.HasPrefix(m, "/") || strings.HasPrefix(m, ":include:") {
+				// allow_mail_to_commands, allow_mail_to_files: not from :include: files.
+				e.add(LocalTarget{Kind: LocalBounce, DSN: "5.7.1", Reason: "mail to command or file is restricted"})
+				continue
+			}
+			a, err := e.complete(m)
+			if err != nil {
+				return err
+			}
+			e.forward(a)
+		}
+	}
+	return nil
+}
+
+// forward sends the message on, to all such addresses in one new message.
+func (e *localExpansion) forward(a address.Address) {
+	for i := range e.out {
+		if t := &e.out[i]; t.Kind == LocalForward && t.Sender == e.sender {
+			t.Forward = append(t.Forward, a.Internal())
+			return
+		}
+	}
+	e.add(LocalTarget{Kind: LocalForward, Forward: []string{a.Internal()}})
+}
+
+func (e *localExpansion) add(t LocalTarget) {
+	t.DeliveredTo, t.Sender = e.recipient.Internal(), e.sender
+	e.out = append(e.out, t)
+}
+
+// user delivers to the mailbox of a system user, or says who takes mail for
+// users that do not exist.
+func (e *localExpansion) user(ctx context.Context, name string) error {
+	base, ext, _ := e.r.delimiter.Split(name)
+	u, ok, err := e.r.users.Lookup(ctx, base)
+	if err != nil {
+		return &DeliveryError{DSN: "4.3.0", Reason: "user database unavailable", Temporary: true, Err: err}
+	}
+	if ok {
+		box := e.r.userMailbox(u)
+		e.tr.add("deliver", "", e.recipient.Internal(), box.Display(), first(nil))
+		e.add(LocalTarget{Kind: LocalMailbox, Mailbox: box})
+		return nil
+	}
+	return e.unknown(ctx, base, ext)
+}
+
+// userMailbox is home_mailbox, or the user's file below mail_spool_directory.
+func (r *Router) userMailbox(u User) Mailbox {
+	box := Mailbox{UID: u.UID, GID: u.GID, User: u.Name, Format: Mbox}
+	if r.p.homeMailbox != "" {
+		box.Base, box.Path = u.Home, filepath.Join(u.Home, r.p.homeMailbox)
+		if strings.HasSuffix(r.p.homeMailbox, "/") {
+			box.Format = Maildir
+		}
+		return box
+	}
+	box.Base, box.Path = filepath.Clean(r.p.spoolDirectory), filepath.Join(r.p.spoolDirectory, u.Name)
+	if strings.HasSuffix(r.p.spoolDirectory, "/") {
+		box.Format = Maildir
+	}
+	return box
+}
+
+// unknown is the end of a name that is neither alias nor user.
+func (e *localExpansion) unknown(ctx context.Context, name, ext string) error {
+	if e.r.p.luserRelay != "" {
+		a, err := e.complete(e.luser(name, ext))
+		if err != nil {
+			return err
+		}
+		if !a.Equal(e.recipient) {
+			here, err := e.deliveredHere(ctx, a)
+			if err != nil {
+				return err
+			}
+			if target := address.Fold(a.Local); !here || target != name {
+				e.tr.add("expand", "luser_relay", e.recipient.Internal(), a.Internal(), first(nil))
+				e.forward(a)
+				return nil
+			}
+		}
+	}
+	if address.IsSpecialLocal(name, "") {
+		e.r.log.Warningf("required alias not found: %s", name)
+		e.add(LocalTarget{Kind: LocalDiscard, Reason: "discarded"})
+		return nil
+	}
+	return &DeliveryError{DSN: "5.1.1", Reason: fmt.Sprintf("unknown user: %q", name)}
+}
+
+// luser fills in luser_relay: $user, $local, $domain, $recipient, $extension.
+func (e *localExpansion) luser(name, ext string) string {
+	values := map[string]string{
+		"user": name, "local": e.recipient.Local, "domain": e.recipient.Domain,
+		"recipient": e.recipient.Internal(), "extension": strings.TrimLeft(ext, e.r.delimiter.Set),
+		"recipient_delimiter": "",
+	}
+	if ext != "" {
+		values["recipient_delimiter"] = ext[:1]
+	}
+	return os.Expand(strings.NewReplacer("$(", "${", ")", "}").Replace(e.r.p.luserRelay),
+		func(n string) string { return values[strings.Trim(n, " ")] })
+}

@@ -1,0 +1,61 @@
+package route
+
+// Format is the layout of a mailbox on disk.
+type Format uint8
+
+// Mailbox layouts.
+const (
+	Maildir Format = iota
+	Mbox
+)
+
+// Mailbox is where a message for one recipient is stored.
+type Mailbox struct {
+	Path   string // absolute, cleaned; a Maildir's directory or an mbox file
+	Base   string // directory that Path must not leave (virtual_mailbox_base, mail_spool_directory or the home directory)
+	Format Format
+	UID    int // owner of what is written
+	GID    int
+	User   string // system user name for local mailboxes, else ""
+}
+
+// LocalKind is what local(8) does with one target of a recipient.
+type LocalKind uint8
+
+// What local(8) does.
+const (
+	LocalMailbox   LocalKind = iota // store in Mailbox
+	LocalForward                    // send on to Forward
+	LocalDiscard                    // accept and drop, with Reason
+	LocalBounce                     // refuse for good, with DSN and Reason
+	LocalDefer                      // try later, with DSN and Reason
+	LocalTransport                  // hand to Transport and NextHop (mailbox_transport)
+)
+
+// LocalTarget is one thing to do for a recipient of a local domain.
+type LocalTarget struct {
+	Kind    LocalKind
+	Mailbox Mailbox  // LocalMailbox
+	Forward []string // LocalForward: complete addresses in internal form
+	// DeliveredTo is the address for the Delivered-To header of this target:
+	// the recipient, or the alias member when it came from an :include: file.
+	DeliveredTo string
+	Sender      string // envelope sender override of owner-ALIAS; "" keeps it
+	DSN         string
+	Reason      string
+	Transport   string
+	NextHop     string
+}
+
+// DeliveryError is why a recipient has no place to go. Agents turn it into a
+// status: deferred when Temporary, else bounced.
+type DeliveryError struct {
+	DSN       string // enhanced status code, "5.1.1"
+	Reason    string // `unknown user: "john@example.org"`
+	Temporary bool
+	Err       error // cause for the log, may be nil
+}
+
+func (e *DeliveryError) Error() string { return e.DSN + " " + e.Reason }
+
+func (e *DeliveryError) Unwrap() error { return e.Err }

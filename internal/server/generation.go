@@ -1,0 +1,186 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"postern/internal/config"
+	"postern/internal/dns"
+	"postern/internal/intake"
+	"postern/internal/queue"
+	"postern/internal/route"
+	"postern/internal/smtpd"
+	"postern/internal/table"
+	"postern/internal/table/builtin"
+)
+
+// generation is everything that one reading of the configuration made. It is
+// immutable; a reload makes a new one and the old one goes when its last
+// session has let go of it.
+type generation struct {
+	settings *config.Settings
+	router   *route.Router
+	own      []netip.Addr
+	resolver dns.Resolver
+	native   *dns.Native
+	services []*service
+	agents   map[string]queue.Transport // by master.cf service name
+	intake   *intake.Intake             // for mail that comes by no network
+}
+
+// service is one smtpd line of master.cf.
+type service struct {
+	name     string // of the log lines: "smtp", "submission"
+	network  string // tcp or unix
+	address  string
+	maxProc  int
+	settings *config.Settings // with the -o overrides
+	profile  *smtpd.Profile
+}
+
+// LoadSettings reads the configuration directory for a command or the server.
+func LoadSettings(dir string) (*config.Settings, error) {
+	return config.Load(dir, config.Options{})
+}
+
+// NewOpener makes the opener of lookup tables for the settings.
+func NewOpener(s *config.Settings, log table.Logger) *table.Opener {
+	aliases := map[string]bool{}
+	for _, spec := range append(s.List("alias_maps"), s.List("alias_database")...) {
+		aliases[strings.TrimPrefix(spec, "proxy:")] = true
+	}
+	return &table.Opener{
+		Dir: s.Dir(), Types: builtin.Types(), Aliases: aliases,
+		Param: func(name string) (string, originAt, bool) {
+			v, ok := s.Lookup(name)
+			return v.Text, v.At, ok
+		},
+		Autocompile: s.Bool("table_autocompile"), RelativeNames: s.Bool("table_relative_names"),
+		SingleValueStrict: s.String("table_single_value") == "strict",
+		StrictDuplicates:  s.String("compatibility") == "postfix",
+		UTF8:              s.Bool("smtputf8_enable"), Log: log,
+	}
+}
+
+// NewRouter makes the router of the settings, with the addresses of this host
+// and its system users. The opener stays open with it.
+func NewRouter(ctx context.Context, s *config.Settings, o *table.Opener, log route.Logger) (*route.Router, error) {
+	users, err := route.TableUsers(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return route.New(ctx, route.Options{Settings: s, Opener: o, Addresses: HostAddresses(), Users: users, Log: log})
+}
+
+// HostAddresses are the addresses of the network interfaces. One that cannot
+// be read is left out.
+func HostAddresses() []netip.Addr {
+	var out []netip.Addr
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Addr().Unmap())
+		}
+	}
+	return out
+}
+
+// spoolDirectory is where everything of Postern lies below queue_directory; a
+// Postfix that uses the same directory is not disturbed.
+func spoolDirectory(s *config.Settings) string {
+	return filepath.Join(s.String("queue_directory"), "postern")
+}
+
+// MaildropDirectory is where the sendmail command puts mail.
+func MaildropDirectory(s *config.Settings) string {
+	return filepath.Join(spoolDirectory(s), "maildrop")
+}
+
+// FindControlSocket finds the socket of the server of a configuration
+// directory. It works with a main.cf that has errors elsewhere.
+func FindControlSocket(dir string) (string, error) {
+	s, err := LoadSettings(dir)
+	if s == nil {
+		return "", err
+	}
+	return ControlSocket(s), nil
+}
+
+// ControlSocket is the socket of the running server.
+func ControlSocket(s *config.Settings) string { return s.String("control_socket") }
+
+// generate reads the configuration and makes all parts of it. An error leaves
+// nothing open.
+func (s *Server) generate(ctx context.Context, settings *config.Settings) (*generation, error) {
+	opener := NewOpener(settings, s.log.Program("postern"))
+	g, err := s.assemble(ctx, settings, opener)
+	if err != nil {
+		opener.Close()
+		return nil, err
+	}
+	runtime.AddCleanup(g, func(o *table.Opener) { o.Close() }, opener)
+	return g, nil
+}
+
+func (s *Server) assemble(ctx context.Context, settings *config.Settings, opener *table.Opener) (*generation, error) {
+	g := &generation{settings: settings, own: HostAddresses()}
+	var err error
+	client, err := newResolver(settings)
+	if err != nil {
+		return nil, err
+	}
+	g.resolver, g.native = client, dns.NewNative(client, "")
+	if g.router, err = NewRouter(ctx, settings, opener, s.log.Program("trivial-rewrite")); err != nil {
+		return nil, err
+	}
+	g.intake = s.newIntake(g, settings)
+	for _, m := range settings.Services() {
+		if m.Command != "smtpd" || m.Type != "inet" && m.Type != "unix" {
+			continue
+		}
+		sv, err := s.newService(ctx, g, opener, m)
+		if err != nil {
+			return nil, fmt.Errorf("%v: %w", m.At, err)
+		}
+		g.services = append(g.services, sv)
+	}
+	if len(g.services) == 0 {
+		return nil, fmt.Errorf("%s: no smtpd service: nothing would listen", filepath.Join(settings.Dir(), "master.cf"))
+	}
+	g.agents, err = s.newAgents(g)
+	return g, err
+}
+
+func newResolver(s *config.Settings) (*dns.Client, error) {
+	o := dns.Options{Servers: s.List("dns_servers")}
+	v4, v6 := protocols(s)
+	o.NoIPv4, o.NoIPv6 = !v4, !v6
+	c, err := dns.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("%v: dns_servers: %w", s.Value("dns_servers").At, err)
+	}
+	return c, nil
+}
+
+// protocols reads inet_protocols.
+func protocols(s *config.Settings) (v4, v6 bool) {
+	for _, w := range s.List("inet_protocols") {
+		switch w {
+		case "all":
+			v4, v6 = true, true
+		case "ipv4":
+			v4 = true
+		case "ipv6":
+			v6 = true
+		}
+	}
+	return v4, v6
+}

@@ -1,0 +1,206 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"postern/internal/smtpd"
+)
+
+// listeners are the open sockets of the smtpd services. A reload keeps those
+// whose address stays, with their sessions, opens new ones and closes the rest.
+type listeners struct {
+	s  *Server
+	wg sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[string]*listener // by network and address
+}
+
+// listener is one socket and its sessions.
+type listener struct {
+	net.Listener
+	profile atomic.Pointer[smtpd.Profile]
+	cancel  context.CancelFunc
+}
+
+func newListeners(s *Server) *listeners { return &listeners{s: s, open: map[string]*listener{}} }
+
+// endpoints are the sockets that a service wants: one for each address of
+// inet_interfaces when its name says no host.
+func endpoints(sv *service, g *generation) ([]string, error) {
+	if sv.network == "unix" {
+		return []string{sv.address}, nil
+	}
+	host, port, err := net.SplitHostPort(sv.address)
+	if err != nil {
+		return nil, err
+	}
+	v4, v6 := protocols(sv.settings)
+	if host != "" {
+		return []string{sv.address}, nil
+	}
+	var out []string
+	for _, w := range sv.settings.List("inet_interfaces") {
+		switch w {
+		case "all":
+			return []string{net.JoinHostPort("", port)}, nil
+		case "loopback-only":
+			for _, a := range g.own {
+				if a.IsLoopback() && (a.Is4() && v4 || a.Is6() && v6) {
+					out = append(out, net.JoinHostPort(a.String(), port))
+				}
+			}
+		default:
+			w = strings.Trim(w, "[]")
+			if a, err := netip.ParseAddr(w); err == nil && (a.Is4() && !v4 || a.Is6() && !v6) {
+				continue
+			}
+			out = append(out, net.JoinHostPort(w, port))
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%v: inet_interfaces and inet_protocols leave no address to listen on",
+			sv.settings.Value("inet_interfaces").At)
+	}
+	return out, nil
+}
+
+// network is tcp, tcp4 or tcp6 by inet_protocols.
+func (sv *service) listenNetwork() string {
+	if sv.network == "unix" {
+		return "unix"
+	}
+	switch v4, v6 := protocols(sv.settings); {
+	case !v6:
+		return "tcp4"
+	case !v4:
+		return "tcp6"
+	}
+	return "tcp"
+}
+
+// wanted lists the sockets of a generation.
+func wanted(g *generation) (map[string]*service, error) {
+	want := map[string]*service{}
+	for _, sv := range g.services {
+		list, err := endpoints(sv, g)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range list {
+			key := sv.listenNetwork() + " " + a
+			if other, ok := want[key]; ok {
+				return nil, fmt.Errorf("master.cf: services %s and %s both listen on %s", other.name, sv.name, a)
+			}
+			want[key] = sv
+		}
+	}
+	return want, nil
+}
+
+// check opens nothing, but says whether the sockets make sense.
+func (ls *listeners) check(g *generation) error {
+	_, err := wanted(g)
+	return err
+}
+
+// apply makes the open sockets those of the generation. An address that cannot
+// be listened on is an error; the others are open nevertheless.
+func (ls *listeners) apply(ctx context.Context, g *generation) error {
+	want, err := wanted(g)
+	if err != nil {
+		return err
+	}
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	for key, l := range ls.open {
+		if _, stays := want[key]; !stays {
+			l.cancel()
+			delete(ls.open, key)
+		}
+	}
+	var errs []error
+	for key, sv := range want {
+		if l, ok := ls.open[key]; ok {
+			l.profile.Store(sv.profile)
+			continue
+		}
+		if err := ls.start(ctx, key, sv); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// start opens a socket and serves it.
+func (ls *listeners) start(ctx context.Context, key string, sv *service) error {
+	network, addr, _ := strings.Cut(key, " ")
+	if network == "unix" {
+		if err := os.Remove(addr); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	socket, err := net.Listen(network, addr)
+	if err != nil {
+		return fmt.Errorf("service %s: %w", sv.name, listenHint(err))
+	}
+	l := &listener{Listener: socket}
+	l.profile.Store(sv.profile)
+	var lctx context.Context
+	lctx, l.cancel = context.WithCancel(ctx)
+	ls.open[key] = l
+	log := ls.s.log.Named(sv.settings.String("syslog_name"), "smtpd")
+	server := &smtpd.Server{Profile: l.profile.Load, Log: log, MaxConnections: sv.maxProc}
+	ls.wg.Go(func() {
+		if err := server.Serve(lctx, socket); err != nil {
+			log.Errorf("listener %s: %v", addr, err)
+		}
+	})
+	return nil
+}
+
+// listenHint adds the cure to the usual reasons.
+func listenHint(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another program listens there; stop it or change the port in master.cf", err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: ports below 1024 need root, or change the port in master.cf", err)
+	}
+	return err
+}
+
+// addresses lists what is listened on.
+func (ls *listeners) addresses() []string {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	var out []string
+	for _, l := range ls.open {
+		out = append(out, l.Addr().String())
+	}
+	sort.Strings(out)
+	return out
+}
+
+// wait returns when all sessions are over. Their context has ended before.
+func (ls *listeners) wait() { ls.wg.Wait() }
+
+// close ends all sockets, after a start that failed half-way.
+func (ls *listeners) close() {
+	ls.mu.Lock()
+	for _, l := range ls.open {
+		l.cancel()
+	}
+	ls.mu.Unlock()
+	ls.wg.Wait()
+}

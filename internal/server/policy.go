@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+
+	"postern/internal/access"
+	"postern/internal/address"
+	"postern/internal/header"
+	"postern/internal/intake"
+	"postern/internal/route"
+	"postern/internal/smtp"
+	"postern/internal/smtpd"
+)
+
+// policy lets a session ask the restriction lists. It holds the generation, so
+// that tables stay open as long as a session may ask them.
+type policy struct {
+	gen    *generation
+	access *access.Policy
+}
+
+var _ smtpd.Policy = (*policy)(nil)
+
+func clientRequest(c *smtpd.Client, where string) *access.Request {
+	addr := c.Addr
+	if !addr.IsValid() {
+		addr = netip.IPv4Unspecified()
+	}
+	return &access.Request{Where: where, ClientName: c.Name, ClientAddr: addr, Helo: c.Helo, TLS: c.TLS != nil}
+}
+
+func request(t *smtpd.Transaction, where string) *access.Request {
+	r := clientRequest(t.Client, where)
+	r.Sender, r.HasSender, r.Recipients = t.Sender.Address, true, len(t.Recipients)
+	if len(t.Recipients) == 1 {
+		r.Recipient, r.HasRcpt = t.Recipients[0].Path.Address, true
+	}
+	return r
+}
+
+func verdict(v access.Verdict) smtpd.Verdict {
+	out := smtpd.Verdict{Reply: v.Reply, Hangup: v.Hangup}
+	for _, n := range v.Notes {
+		out.Notes = append(out.Notes, smtpd.Note{Action: n.Action, Text: n.Text})
+	}
+	for _, a := range v.Actions {
+		out.Effects = append(out.Effects, smtpd.Effect{Verb: a.Verb, Text: a.Text})
+	}
+	return out
+}
+
+func (p *policy) Connect(ctx context.Context, c *smtpd.Client) smtpd.Verdict {
+	return verdict(p.access.Connect(ctx, clientRequest(c, "CONNECT")))
+}
+
+func (p *policy) Helo(ctx context.Context, c *smtpd.Client) smtpd.Verdict {
+	return verdict(p.access.Helo(ctx, clientRequest(c, "HELO")))
+}
+
+func (p *policy) Mail(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
+	return verdict(p.access.Mail(ctx, request(t, "MAIL")))
+}
+
+func (p *policy) Rcpt(ctx context.Context, t *smtpd.Transaction, r *smtpd.Recipient) smtpd.Verdict {
+	req := request(t, "RCPT")
+	req.Recipient, req.HasRcpt = r.Path.Address, true
+	return verdict(p.access.Rcpt(ctx, req, nil))
+}
+
+func (p *policy) Data(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
+	return verdict(p.access.Data(ctx, request(t, "DATA")))
+}
+
+func (p *policy) EndOfData(ctx context.Context, t *smtpd.Transaction) smtpd.Verdict {
+	return verdict(p.access.EndOfData(ctx, request(t, "END-OF-MESSAGE")))
+}
+
+func (p *policy) Vrfy(ctx context.Context, t *smtpd.Transaction, a address.Address) smtpd.Verdict {
+	req := clientRequest(t.Client, "VRFY")
+	req.Recipient, req.HasRcpt = a, true
+	return verdict(p.access.Rcpt(ctx, req, nil))
+}
+
+// inlet lets a session store messages.
+type inlet struct {
+	gen    *generation
+	intake *intake.Intake
+}
+
+var _ smtpd.Intake = (*inlet)(nil)
+
+// Begin gives the message its queue id.
+func (in *inlet) Begin(_ context.Context, t *smtpd.Transaction) (smtpd.Body, smtp.Reply) {
+	letter, reply := in.intake.Begin(t.Params.Size)
+	if !reply.IsZero() {
+		return nil, reply
+	}
+	return &body{letter: letter}, smtp.Reply{}
+}
+
+// body is a message on its way from a session to the spool.
+type body struct{ letter *intake.Letter }
+
+func (b *body) QueueID() string { return b.letter.ID() }
+
+func (b *body) Abort() { b.letter.Abort() }
+
+func (b *body) Write(p []byte) (int, error) { return b.letter.Write(p) }
+
+// Start writes the Received header.
+func (b *body) Start(t *smtpd.Transaction) {
+	c := t.Client
+	src := intake.Source{Received: header.Received{
+		Helo: c.Helo, Client: c.Name, Address: c.AddrText(), Protocol: c.With(t.Params.SMTPUTF8),
+	}}
+	if len(t.Recipients) == 1 {
+		src.Received.For = t.Recipients[0].Path.Address.String()
+	}
+	for _, e := range t.Effects {
+		if e.Verb == "PREPEND" {
+			src.Prepend = append(src.Prepend, e.Text)
+		}
+	}
+	b.letter.Start(src)
+}
+
+func (b *body) Commit(ctx context.Context, t *smtpd.Transaction) smtp.Reply {
+	env := intake.Envelope{Sender: t.Sender.Address, Params: t.Params}
+	for _, r := range t.Recipients {
+		env.Recipients = append(env.Recipients, route.Recipient{
+			Address: r.Path.Address, Original: r.Path.Address.Internal(),
+			ORCPT: r.Params.ORCPT, Notify: uint8(r.Params.Notify),
+		})
+	}
+	for _, e := range t.Effects {
+		if e.Verb != "PREPEND" {
+			env.Actions = append(env.Actions, access.Action{Verb: e.Verb, Text: e.Text})
+		}
+	}
+	return b.letter.Commit(ctx, env)
+}

@@ -1,0 +1,63 @@
+package spool
+
+import "time"
+
+// Change is what happens to the spool in one step: all of it or none. A bounce
+// and the record that it was bounced are one change, and so are an alias's
+// forwards and the recipient that they replace.
+type Change struct {
+	New    []New
+	Settle []Settlement
+	Defer  []Postponement
+	Sync   bool // wait until durable also when there is nothing New
+}
+
+// New puts a message in. The draft belongs to the spool afterwards.
+type New struct {
+	Draft    *Draft
+	Envelope Envelope
+}
+
+// Settlement ends the work for some recipients of a message. Settling one
+// twice does no harm.
+type Settlement struct {
+	Message  *Message
+	Outcomes []Outcome
+}
+
+// Postponement records that recipients of a message are tried again at Next.
+// Deferrals replace earlier ones of the same recipients; Next, Attempts and
+// Warned replace what the message had.
+type Postponement struct {
+	Message   *Message
+	Deferrals []Deferral
+	Next      time.Time
+	Attempts  int
+	Warned    bool // the sender was told of the delay
+}
+
+// Pending is a message with recipients still to be served. Done has one
+// element for each recipient; Deferrals are those of open recipients, by
+// ascending index.
+type Pending struct {
+	Message   *Message
+	Done      []bool
+	Deferrals []Deferral
+	Attempts  int
+	Next      time.Time // zero: at once
+	Warned    bool
+}
+
+// Stats are the figures of a spool at one moment.
+type Stats struct {
+	Messages    int   // with open recipients
+	Unstruck    int   // done, but waiting for a checkpoint
+	LogBytes    int64 // size of all segments in use
+	LiveBytes   int64 // of these, records still needed
+	Segments    int   // in use
+	Spares      int   // prepared for use
+	Records     int64 // appended since Open
+	Syncs       int64 // syncs of the log since Open
+	Checkpoints int64 // since Open
+	Moved       int64 // messages copied to the head of the log since Open
+}

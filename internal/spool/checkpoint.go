@@ -1,0 +1,218 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// Checkpoint makes the deliveries durable that were settled until now, strikes
+// finished messages off, and gives back the space of the log that nobody
+// needs. It runs by itself; tests and commands may force one. ctx is looked at
+// only in the beginning.
+//
+// The order is what makes it safe: the deliveries are synced, then the mark
+// that says so is synced, and only then are segments used again and files
+// removed.
+func (s *Spool) Checkpoint(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.checkpointing.Lock()
+	defer s.checkpointing.Unlock()
+	return s.checkpoint()
+}
+
+func (s *Spool) checkpoint() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	set, covered := s.debts, s.here()
+	s.debts = nil
+	s.fresh = 0
+	s.mu.Unlock()
+
+	failed := s.secureAll(set)
+
+	s.mu.Lock()
+	err := s.conclude(set, failed, covered)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	// Reclaim first: on a full disk, what is dead makes room for what moves.
+	if err := s.reclaim(); err != nil {
+		return err
+	}
+	moved, err := s.evacuate()
+	if err != nil || !moved {
+		return err
+	}
+	return s.reclaim()
+}
+
+// here is the place of the next record, or one behind it.
+func (s *Spool) here() place {
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	return place{s.j.active.gen, s.j.end}
+}
+
+// secureAll makes deliveries durable and returns those it could not.
+func (s *Spool) secureAll(set []*debt) (failed map[*debt]bool) {
+	failed = map[*debt]bool{}
+	byDevice := map[uint64][]*debt{}
+	for _, d := range set {
+		number := d.outcome.Applied.Dev
+		byDevice[number] = append(byDevice[number], d)
+	}
+	for number, list := range byDevice {
+		ok, suspect := s.syncDevice(number)
+		if ok {
+			continue
+		}
+		files := newMailfiles(s.fs)
+		for _, d := range list {
+			if err := files.secure(d.outcome.Applied, suspect); err != nil {
+				s.log.Warningf("%s: make a delivery durable: %v", d.entry.message.ID, err)
+				failed[d] = true
+			}
+		}
+	}
+	return failed
+}
+
+// conclude strikes off what a checkpoint has covered. What it has failed to
+// cover is recorded anew, behind the place up to which all is covered. The
+// caller holds mu.
+func (s *Spool) conclude(set []*debt, failed map[*debt]bool, covered place) error {
+	var again changed
+	for _, d := range set {
+		if failed[d] {
+			again.settle = append(again.settle, settled{d.entry.id, []Outcome{d.outcome}})
+		}
+	}
+	if len(failed) > 0 {
+		at, _, _, err := s.put(recordChange, again.append(nil), nil)
+		if err != nil {
+			s.debts = append(set, s.debts...)
+			return err
+		}
+		for d := range failed {
+			d.at = at
+			s.debts = append(s.debts, d)
+		}
+	}
+	s.covered = covered
+	for _, d := range set {
+		if failed[d] {
+			continue
+		}
+		e := d.entry
+		if e.debts--; e.debts == 0 && e.open == 0 {
+			s.strike(e)
+		}
+	}
+	return nil
+}
+
+// reclaim records the checkpoint, and then uses again what is free.
+func (s *Spool) reclaim() error {
+	s.mu.Lock()
+	dead, retired := s.dead(), s.retired
+	s.sealed, s.retired = slices.Delete(s.sealed, 0, len(dead)), nil
+	tick, err := s.putMark()
+	s.mu.Unlock()
+	if err == nil {
+		err = s.j.waitSynced(tick)
+	}
+	s.mu.Lock()
+	if err != nil {
+		s.sealed = append(dead, s.sealed...)
+		s.retired = append(retired, s.retired...)
+	} else {
+		s.rounds++
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, id := range retired {
+		if err := s.fs.Remove(s.bodyName(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warningf("remove the text of a finished message: %v", err)
+		}
+	}
+	return s.j.reuse(dead, s.wantSpares())
+}
+
+// dead are the segments at the old end of the log of which nothing is needed.
+// Only from there may be taken: later records tell the fate of earlier ones.
+func (s *Spool) dead() []*segment {
+	n := 0
+	for n < len(s.sealed) && s.sealed[n].live == 0 && s.sealed[n].readers == 0 {
+		n++
+	}
+	return slices.Clone(s.sealed[:n])
+}
+
+// wantSpares is how many more spares are worth keeping: two checkpoints' worth.
+func (s *Spool) wantSpares() int {
+	s.j.mu.Lock()
+	defer s.j.mu.Unlock()
+	return max(int(2*s.opt.CheckpointBytes/s.j.size)+2-len(s.j.spares), 0)
+}
+
+// keepHouse makes checkpoints until the spool closes.
+func (s *Spool) keepHouse() {
+	tick := time.NewTicker(s.opt.CheckpointInterval)
+	defer tick.Stop()
+	for {
+		due := false
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+		case <-s.due:
+			due = true
+		}
+		if !due && s.idle() && !s.j.starved() || s.Err() != nil {
+			continue
+		}
+		if err := s.Checkpoint(context.Background()); err != nil {
+			s.log.Warningf("checkpoint: %v", err)
+		}
+	}
+}
+
+// idle reports that there is nothing for a checkpoint to do.
+func (s *Spool) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fresh == 0 && len(s.debts) == 0 && len(s.retired) == 0
+}
+
+// lazyDelay is how long a record without a waiter may stay unsynced, so that
+// several share a sync.
+const lazyDelay = 3 * time.Millisecond
+
+// syncLazily syncs what nobody waits for until the spool closes.
+func (s *Spool) syncLazily() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.lazy:
+		}
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(lazyDelay):
+		}
+		if err := s.j.flush(); err != nil && s.Err() == nil {
+			s.log.Warningf("sync the log: %v", err)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package pattern
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"postern/internal/origin"
+	"postern/internal/syntax"
+)
+
+// dialect is what distinguishes the table types from each other.
+type dialect struct {
+	family  string // the type name
+	prepare func(key string) (subject, bool)
+	// rule reads a line that is neither an endif nor an if into r; condition
+	// reads what follows the word "if".
+	rule      func(c *compiler, text string, r *rule) error
+	condition func(c *compiler, text string, r *rule) error
+	// finish looks at the complete program; nil: it is ready as it is.
+	finish func(p *program)
+}
+
+// compiler turns the lines of one table into a program.
+type compiler struct {
+	dialect
+	noSubstitution bool
+	warn           func(line int, text string)
+	rules          []rule
+	open           []openIf // the ifs that have no endif yet
+	line           int
+}
+
+type openIf struct{ rule, line int }
+
+// compile reads all lines. A line that cannot be used is left out with a
+// warning; the others work.
+func (c *compiler) compile(lines []sourceLine) *program {
+	for _, l := range lines {
+		c.line = l.Number
+		if err := c.compileLine(strings.Trim(l.Text, syntax.Blank), l.at); err != nil {
+			c.warnf("%v: skipping this rule", err)
+		}
+	}
+	for _, o := range c.open {
+		c.line = o.line
+		c.warnf("IF has no matching ENDIF")
+		c.rules[o.rule].end = len(c.rules)
+	}
+	p := &program{rules: c.rules}
+	if c.finish != nil {
+		c.finish(p)
+	}
+	return p
+}
+
+func (c *compiler) warnf(format string, args ...any) {
+	c.warn(c.line, fmt.Sprintf(format, args...))
+}
+
+var errStrayEndif = errors.New("ENDIF without IF")
+
+func (c *compiler) compileLine(text string, at origin.At) error {
+	r := rule{at: at}
+	if rest, ok := cutWord(text, "endif"); ok {
+		if len(c.open) == 0 {
+			return errStrayEndif
+		}
+		if rest != "" {
+			c.warnf("ignoring extra text after ENDIF")
+		}
+		last := len(c.open) - 1
+		c.rules[c.open[last].rule].end = len(c.rules)
+		c.open = c.open[:last]
+		return nil
+	}
+	if rest, ok := cutWord(text, "if"); ok {
+		r.isIf = true
+		if err := c.condition(c, rest, &r); err != nil {
+			return err
+		}
+		c.open = append(c.open, openIf{len(c.rules), c.line})
+		c.rules = append(c.rules, r)
+		return nil
+	}
+	if err := c.rule(c, text, &r); err != nil {
+		return err
+	}
+	c.rules = append(c.rules, r)
+	return nil
+}
+
+// cutWord cuts a leading word, in any case, that is not the beginning of a
+// longer one, and the white space behind it.
+func cutWord(text, word string) (rest string, ok bool) {
+	if len(text) < len(word) || !strings.EqualFold(text[:len(word)], word) {
+		return "", false
+	}
+	rest = text[len(word):]
+	if rest != "" && isAlnum(rest[0]) {
+		return "", false
+	}
+	return strings.TrimLeft(rest, syntax.Blank), true
+}
+
+// cutNegation cuts leading exclamation marks; each one turns the meaning over.
+func cutNegation(text string) (rest string, negated bool) {
+	for {
+		text = strings.TrimLeft(text, syntax.Blank)
+		if !strings.HasPrefix(text, "!") {
+			return text, negated
+		}
+		negated = !negated
+		text = text[1:]
+	}
+}

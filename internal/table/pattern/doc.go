@@ -1,0 +1,68 @@
+// Package pattern holds the lookup tables whose keys are patterns: regexp:,
+// pcre: and cidr:.
+//
+// # Rules
+//
+// A table is a list of rules, one to a line, in the line format of main.cf:
+//
+//	# blank lines and comments mean nothing
+//	/^postmaster@/           OK
+//	!/@example\.test$/       REJECT not one of ours
+//	if /@lists\./
+//	/^(.*)-request@(.*)$/    owner-$1@$2
+//	endif
+//
+// The rules are tried from the first to the last; the first one that matches
+// gives the result. An exclamation mark in front turns a pattern over, a second
+// one turns it back. The rules between "if" and "endif" are only tried when the
+// pattern of the if holds; these pairs nest. An if without endif reaches to the
+// end of the table.
+//
+// A table is a file, or is written in main.cf itself, each rule in braces:
+// "regexp:{{/^postmaster@/ OK}, {!/@example\.test$/ REJECT}}".
+//
+// A rule that cannot be used is left out, with a warning that names its line;
+// the others work. That goes for an if, too: the rules behind it are then
+// tried as if it were not there, and its endif is left out like it.
+//
+// # Patterns of text: regexp, pcre
+//
+// Any character but a letter, a digit or white space delimits a pattern; a
+// backslash takes it in. The letters behind it turn options over:
+//
+//	i  letters match in either case; on to begin with
+//	m  ^ and $ match at newlines as well; off
+//	x  regexp: extended syntax; on. pcre: white space means nothing; off
+//
+// and for pcre: s (a dot matches newlines; on), A (anchored), E ($ only at the
+// very end), U (not greedy). A regexp: rule may have a second pattern that must
+// not match, /this/!/that/.
+//
+// In the result $1, ${1} and $(1) are the text of a group, empty if it took no
+// part, and $$ is a dollar sign. A number that no group has, groups of a negated
+// pattern, and any group where the caller forbids it (Use.NoSubstitution) make
+// the rule unusable.
+//
+// Keys and patterns are bytes; only ASCII letters have case. regexp: reads
+// patterns as the GNU C library does and matches them with Go's engine, in time
+// linear in the length of the key; one with a back-reference, \< or \> in it, or
+// too many repetitions, is given to PCRE2. Of several matches the leftmost
+// counts, and of those the longest (with PCRE2: the first alternative); what
+// the groups inside of it hold can differ from POSIX when a repetition is
+// ambiguous. pcre: is PCRE2. It gives up on a match that needs too many steps,
+// which is a failure of the lookup and not a mismatch.
+//
+// # Patterns of addresses: cidr
+//
+// A pattern is an address or a network, 192.0.2.1 or 2001:db8::/32, which may
+// stand in brackets. Bits of the address beyond the mask must be zero. Keys that
+// are not an address match nothing, and a negated pattern matches only other
+// addresses of its family; an IPv4 address in IPv6 form is an IPv6 address.
+//
+// # Life
+//
+// A file is read again when it changes (table.File). The types are pattern
+// types: they are asked for whole keys only. They do not list their rules.
+//
+// The package imports origin, syntax and table, and the PCRE2 library.
+package pattern

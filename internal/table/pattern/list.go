@@ -1,0 +1,110 @@
+package pattern
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"postern/internal/origin"
+	"postern/internal/table"
+)
+
+var errClosed = errors.New("table is closed")
+
+// list is an open pattern table of any type.
+type list struct {
+	dialect
+	opener *table.Opener
+	name   string // behind "type:"
+	path   string // "" when the rules are in the name
+	use    table.Use
+	file   *table.File[*program] // nil when the rules are in the name
+	inline *program              // nil when they are in a file
+	closed atomic.Bool
+}
+
+var _ table.Table = (*list)(nil)
+
+func open(ctx context.Context, o *table.Opener, d dialect, name string, use table.Use) (table.Table, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l := &list{dialect: d, opener: o, name: name, use: use}
+	if strings.HasPrefix(name, "{") {
+		lines, err := inlineLines(name, use.At)
+		if err != nil {
+			return nil, err
+		}
+		l.inline = l.compile(lines)
+		return l, nil
+	}
+	l.path = o.Path(name)
+	file, err := table.OpenFile(o, l.path, func(data []byte) (*program, error) {
+		return l.compile(fileLines(l.path, data, l.warn)), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.file = file
+	return l, nil
+}
+
+func (l *list) compile(lines []sourceLine) *program {
+	c := compiler{dialect: l.dialect, noSubstitution: l.use.NoSubstitution, warn: l.warn}
+	return c.compile(lines)
+}
+
+// warn says what is wrong with a line of the table.
+func (l *list) warn(line int, text string) {
+	source := l.path
+	if source == "" {
+		source = l.name
+	}
+	l.opener.Warn("%s map %s, line %d: %s", l.family, source, line, text)
+}
+
+func (l *list) Name() string { return l.family + ":" + l.name }
+
+// Traits: the rules see the whole key; rules written in the name have the place
+// of the parameter.
+func (l *list) Traits() table.Traits { return table.Traits{Pattern: true, InPlace: l.file == nil} }
+
+func (l *list) Close() error {
+	l.closed.Store(true)
+	return nil
+}
+
+func (l *list) Lookup(ctx context.Context, key string) (table.Result, error) {
+	if l.closed.Load() {
+		return table.Result{}, l.failure(key, errClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return table.Result{}, l.failure(key, err)
+	}
+	p := l.inline
+	if p == nil {
+		p = l.file.Content()
+	}
+	s, ok := l.prepare(key)
+	if !ok {
+		return table.Result{}, table.ErrNotFound
+	}
+	r, groups, err := p.find(&s)
+	switch {
+	case err != nil:
+		return table.Result{}, l.failure(key, err)
+	case r == nil:
+		return table.Result{}, table.ErrNotFound
+	}
+	return table.Result{Value: r.result.expand(groups), At: []origin.At{r.at}}, nil
+}
+
+func (l *list) failure(key string, err error) error {
+	e := &table.Error{Table: l.Name(), Key: key, At: l.use.At, Err: err}
+	var r *ruleError
+	if errors.As(err, &r) {
+		e.At = r.at
+	}
+	return e
+}

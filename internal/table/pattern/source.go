@@ -1,0 +1,52 @@
+package pattern
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"postern/internal/origin"
+	"postern/internal/syntax"
+)
+
+// sourceLine is one logical line of a table and where it was written.
+type sourceLine struct {
+	syntax.Line
+	at origin.At
+}
+
+// fileLines cuts the content of a file into logical lines. A line that
+// continues nothing is left out with a warning.
+func fileLines(path string, data []byte, warn func(line int, text string)) []sourceLine {
+	var lines []sourceLine
+	for l, err := range syntax.Lines(bytes.NewReader(data)) {
+		if err != nil {
+			warn(l.Number, err.Error())
+			continue
+		}
+		at := origin.At{File: path, Line: l.Number, Text: l.Text}
+		lines = append(lines, sourceLine{l, at})
+	}
+	return lines
+}
+
+// inlineLines cuts "{{rule}, {rule}}" into its rules. All of them were written
+// at the place of the whole. A rule that is empty or a comment counts as a line
+// but does nothing.
+func inlineLines(text string, at origin.At) ([]sourceLine, error) {
+	inner, ok := syntax.Unbrace(text)
+	if !ok {
+		return nil, fmt.Errorf("bad syntax: %q; need \"{{rule}, {rule}...}\"", text)
+	}
+	var lines []sourceLine
+	for i, item := range syntax.Split(inner, syntax.Separators) {
+		rule, ok := syntax.Unbrace(item)
+		if !ok {
+			return nil, fmt.Errorf("bad syntax: %q in %q; each rule needs braces of its own", item, text)
+		}
+		if rule != "" && !strings.HasPrefix(rule, "#") {
+			lines = append(lines, sourceLine{syntax.Line{Number: i + 1, Text: rule}, at})
+		}
+	}
+	return lines, nil
+}

@@ -1,0 +1,274 @@
+package tlsconf
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// Server are the TLS parameters of a listener.
+type Server struct {
+	ChainFiles []string // smtpd_tls_chain_files; with it the pairs below are not looked at
+	Pairs      []Pair   // smtpd_tls_cert_file, smtpd_tls_eccert_file, smtpd_tls_dcert_file
+	Protocols  string   // smtpd_tls_protocols, or smtpd_tls_mandatory_protocols where TLS is required
+	Ciphers    string   // smtpd_tls_ciphers, or smtpd_tls_mandatory_ciphers; "" is medium
+	Exclude    string   // smtpd_tls_exclude_ciphers and smtpd_tls_mandatory_exclude_ciphers
+	Log        Logger   // hears of changed files that are no good; nil: nobody
+
+	Now      func() time.Time                  // nil: time.Now
+	Stat     func(string) (os.FileInfo, error) // nil: os.Stat
+	ReadFile func(string) ([]byte, error)      // nil: os.ReadFile
+}
+
+// Pair is a certificate file and its key file. An empty Cert is no pair; an
+// empty Key means the file Cert.
+type Pair struct {
+	Parameter string // of Cert, "smtpd_tls_cert_file", for messages
+	Cert, Key string
+}
+
+// ErrNoCertificates is the error of a Server that names no files.
+var ErrNoCertificates = errors.New("no server certs available")
+
+// Config reads the certificates and returns the configuration of a listener,
+// which reads them again when their files change. Errors name the parameter and
+// the file; one for a Server without files wraps ErrNoCertificates.
+func (s Server) Config() (*tls.Config, error) {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.Stat == nil {
+		s.Stat = os.Stat
+	}
+	if s.ReadFile == nil {
+		s.ReadFile = os.ReadFile
+	}
+	if s.Ciphers == "" {
+		s.Ciphers = "medium"
+	}
+	lowest, highest, err := ParseProtocols(s.Protocols)
+	if err != nil {
+		return nil, fmt.Errorf("smtpd_tls_protocols: %w", err)
+	}
+	suites, err := Suites(s.Ciphers, s.Exclude)
+	if err != nil {
+		return nil, fmt.Errorf("smtpd_tls_ciphers: %w", err)
+	}
+	k := &keeper{Server: s}
+	k.stamps = k.look()
+	if k.certs, err = k.load(); err != nil {
+		return nil, err
+	}
+	k.checked = s.Now()
+	return &tls.Config{
+		MinVersion:     lowest,
+		MaxVersion:     highest,
+		CipherSuites:   suites,
+		GetCertificate: k.get,
+	}, nil
+}
+
+// keeper holds the certificates and knows when they were read.
+type keeper struct {
+	Server
+
+	mu      sync.Mutex
+	checked time.Time
+	stamps  []stamp
+	certs   []tls.Certificate // replaced as a whole
+}
+
+// stamp is what is compared to see whether a file changed.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// files are all files that are read.
+func (k *keeper) files() []string {
+	if len(k.ChainFiles) > 0 {
+		return k.ChainFiles
+	}
+	var list []string
+	for _, p := range k.Pairs {
+		if p.Cert != "" {
+			list = append(list, p.Cert, p.keyFile())
+		}
+	}
+	return list
+}
+
+func (p Pair) keyFile() string {
+	if p.Key == "" {
+		return p.Cert
+	}
+	return p.Key
+}
+
+// look notes how the files are now. One that cannot be looked at has the zero
+// stamp.
+func (k *keeper) look() []stamp {
+	files := k.files()
+	stamps := make([]stamp, len(files))
+	for i, f := range files {
+		if info, err := k.Stat(f); err == nil {
+			stamps[i] = stamp{info.ModTime(), info.Size()}
+		}
+	}
+	return stamps
+}
+
+// get chooses the certificate for a client, after a look at the files.
+func (k *keeper) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	certs := k.current()
+	for i := range certs {
+		if hello.SupportsCertificate(&certs[i]) == nil {
+			return &certs[i], nil
+		}
+	}
+	return &certs[0], nil // the client decides
+}
+
+// current returns the certificates, read again if their files changed.
+func (k *keeper) current() []tls.Certificate {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := k.Now()
+	if now.Sub(k.checked) < time.Second && !now.Before(k.checked) {
+		return k.certs
+	}
+	k.checked = now
+	stamps := k.look()
+	if same(stamps, k.stamps) {
+		return k.certs
+	}
+	k.stamps = stamps
+	certs, err := k.load()
+	if err == nil {
+		k.certs = certs
+	} else if k.Log != nil {
+		k.Log.Warningf("%v; the certificates that were read before stay in use", err)
+	}
+	return k.certs
+}
+
+func same(a, b []stamp) bool {
+	for i := range a {
+		if !a[i].modified.Equal(b[i].modified) || a[i].size != b[i].size {
+			return false
+		}
+	}
+	return true
+}
+
+// load reads all certificates.
+func (k *keeper) load() ([]tls.Certificate, error) {
+	var certs []tls.Certificate
+	for _, file := range k.ChainFiles {
+		text, err := k.ReadFile(file)
+		if err == nil {
+			var list []tls.Certificate
+			list, err = parseChain(text)
+			certs = append(certs, list...)
+		}
+		if err != nil {
+			return nil, fileError("smtpd_tls_chain_files", file, err)
+		}
+	}
+	if len(k.ChainFiles) > 0 {
+		return certs, nil
+	}
+	for _, p := range k.Pairs {
+		if p.Cert == "" {
+			continue
+		}
+		cert, err := k.loadPair(p)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, ErrNoCertificates
+	}
+	return certs, nil
+}
+
+func (k *keeper) loadPair(p Pair) (tls.Certificate, error) {
+	cert, err := k.ReadFile(p.Cert)
+	if err != nil {
+		return tls.Certificate{}, fileError(p.Parameter, p.Cert, err)
+	}
+	key, err := k.ReadFile(p.keyFile())
+	if err != nil {
+		return tls.Certificate{}, fileError("key of "+p.Parameter, p.keyFile(), err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return tls.Certificate{}, fileError(p.Parameter, p.Cert, err)
+	}
+	return pair, nil
+}
+
+// fileError names the parameter and the file, the latter once.
+func fileError(parameter, file string, err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("%s: %s: %w", parameter, file, err)
+}
+
+// parseChain reads a file of smtpd_tls_chain_files: keys, each followed by its
+// certificate and the chain of that.
+func parseChain(text []byte) ([]tls.Certificate, error) {
+	var certs []tls.Certificate
+	var key, chain bytes.Buffer
+	finish := func() error {
+		if key.Len() == 0 {
+			return nil
+		}
+		if chain.Len() == 0 {
+			return errors.New("a key without a certificate behind it")
+		}
+		cert, err := tls.X509KeyPair(chain.Bytes(), key.Bytes())
+		if err != nil {
+			return err
+		}
+		certs = append(certs, cert)
+		return nil
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		switch {
+		case block.Type == "CERTIFICATE":
+			if key.Len() == 0 {
+				return nil, errors.New("a certificate without a key in front of it")
+			}
+			_ = pem.Encode(&chain, block) // a Buffer takes everything
+		case isKey(block):
+			if err := finish(); err != nil {
+				return nil, err
+			}
+			key.Reset()
+			chain.Reset()
+			_ = pem.Encode(&key, block)
+		}
+	}
+	if err := finish(); err != nil {
+		return nil, err
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no key and certificate found")
+	}
+	return certs, nil
+}
+
+// isKey reports whether a PEM block holds a private key: EC PARAMETERS and
+// other blocks are passed over.
+func isKey(block *pem.Block) bool {
+	return block.Type == "PRIVATE KEY" || block.Type == "RSA PRIVATE KEY" || block.Type == "EC PRIVATE KEY"
+}

@@ -1,0 +1,364 @@
+// Package crash ends the server in the hardest way while it works: kill -9 at
+// random moments under load. Every message that was acknowledged has to be in
+// every mailbox it was for, whole, and once.
+package crash
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	sessions = 10
+	boxes    = 20
+	atLeast  = 1000 // acknowledged messages of a run
+	patience = 60 * time.Second
+)
+
+// kills is how often the server is killed: 20, or 200 with POSTERN_SOAK.
+func kills() int {
+	if os.Getenv("POSTERN_SOAK") != "" {
+		return 200
+	}
+	return 20
+}
+
+// world is a server with its folder and what it acknowledged.
+type world struct {
+	t    *testing.T
+	bin  string
+	dir  string
+	port string
+	cmd  *exec.Cmd
+
+	mu    sync.Mutex
+	acked map[string][]string // token to mailboxes
+	count atomic.Int64
+}
+
+const mainCF = `myhostname = mx.host.example
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+alias_maps =
+queue_directory = %[1]s/queue
+maillog_file = %[1]s/mail.log
+virtual_mailbox_base = %[1]s/mail
+virtual_uid_maps = static:%[2]d
+virtual_gid_maps = static:%[3]d
+virtual_minimum_uid = %[2]d
+virtual_mailbox_domains = example.org
+virtual_mailbox_maps = texthash:%[1]s/users
+virtual_alias_maps = inline:{ { all@example.org = box0@example.org, box1@example.org, box2@example.org } }
+smtpd_peername_lookup = no
+smtpd_client_connection_count_limit = 0
+spool_segment_size = 4194304
+`
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	bin, err := filepath.Abs("../../bin/postern")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		t.Fatalf("%v: make build first", err)
+	}
+	w := &world{t: t, bin: bin, dir: t.TempDir(), acked: map[string][]string{}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, w.port, _ = net.SplitHostPort(l.Addr().String())
+	l.Close()
+	uid, gid := os.Getuid(), os.Getgid()
+	mail := filepath.Join(w.dir, "mail")
+	if err := os.Mkdir(mail, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if uid == 0 {
+		uid, gid = 5000, 5000
+		if err := os.Chown(mail, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+		for dir := w.dir; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var users strings.Builder
+	for i := range boxes {
+		fmt.Fprintf(&users, "box%d@example.org box%d/\n", i, i)
+	}
+	for name, text := range map[string]string{
+		"main.cf": fmt.Sprintf(mainCF, w.dir, uid, gid), "users": users.String(),
+		"master.cf": "127.0.0.1:" + w.port + " inet n - n - - smtpd\nvirtual unix - n n - - virtual\n",
+	} {
+		if err := os.WriteFile(filepath.Join(w.dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(w.kill)
+	return w
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	log, err := os.OpenFile(filepath.Join(w.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer log.Close()
+	w.cmd = exec.Command(w.bin, "serve", "-c", w.dir)
+	w.cmd.Stdout, w.cmd.Stderr = log, log
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := w.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if c, err := net.Dial("tcp", "127.0.0.1:"+w.port); err == nil {
+			c.Close()
+			return
+		}
+	}
+	text, _ := os.ReadFile(filepath.Join(w.dir, "server.log"))
+	w.t.Fatalf("the server does not start:\n%s", text)
+}
+
+func (w *world) kill() {
+	if w.cmd == nil {
+		return
+	}
+	_ = w.cmd.Process.Kill()
+	_ = w.cmd.Wait()
+	w.cmd = nil
+}
+
+// load sends messages over one connection until it breaks.
+func (w *world) load(rng *rand.Rand) {
+	c, err := net.Dial("tcp", "127.0.0.1:"+w.port)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	ask := func(text string) error {
+		if text != "" {
+			if _, err := c.Write([]byte(text)); err != nil {
+				return err
+			}
+		}
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			if line[0] != '2' && line[0] != '3' {
+				return errors.New(line)
+			}
+			if line[3] != '-' {
+				return nil
+			}
+		}
+	}
+	if ask("") != nil || ask("EHLO client.example\r\n") != nil {
+		return
+	}
+	for w.message(rng, ask) == nil {
+	}
+}
+
+// message sends one message and remembers it when it was acknowledged.
+func (w *world) message(rng *rand.Rand, ask func(string) error) error {
+	token := fmt.Sprintf("token-%016x", rng.Uint64())
+	to, places := []string{}, []string{}
+	if rng.IntN(10) == 0 {
+		to, places = []string{"all"}, []string{"box0", "box1", "box2"}
+	} else {
+		for range 1 + rng.IntN(2) {
+			box := "box" + strconv.Itoa(3+rng.IntN(boxes-3))
+			if len(places) == 0 || places[0] != box {
+				to, places = append(to, box), append(places, box)
+			}
+		}
+	}
+	if err := ask("MAIL FROM:<>\r\n"); err != nil {
+		return err
+	}
+	for _, a := range to {
+		if err := ask("RCPT TO:<" + a + "@example.org>\r\n"); err != nil {
+			return err
+		}
+	}
+	if err := ask("DATA\r\n"); err != nil {
+		return err
+	}
+	if err := ask(strings.ReplaceAll(body(token, rng), "\n", "\r\n") + ".\r\n"); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.acked[token] = places
+	w.mu.Unlock()
+	w.count.Add(1)
+	return nil
+}
+
+// body is a text that shows whether all of it is there.
+func body(token string, rng *rand.Rand) string {
+	lines := 1 + rng.IntN(60)
+	if rng.IntN(50) == 0 {
+		lines = 6000 // in a file of its own
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Subject: %s\nX-Lines: %d\n\n", token, lines)
+	for i := range lines {
+		fmt.Fprintf(&b, "%s line %d of a message that has to arrive as it was sent\n", token, i)
+	}
+	return b.String()
+}
+
+// whole checks a delivered message and returns its token.
+func whole(text []byte) (string, error) {
+	token := field(text, "Subject: ")
+	lines, err := strconv.Atoi(field(text, "X-Lines: "))
+	if err != nil || !strings.HasPrefix(token, "token-") {
+		return token, fmt.Errorf("header is damaged: %.200q", text)
+	}
+	_, rest, _ := bytes.Cut(text, []byte("\n\n"))
+	var want strings.Builder
+	for i := range lines {
+		fmt.Fprintf(&want, "%s line %d of a message that has to arrive as it was sent\n", token, i)
+	}
+	if string(rest) != want.String() {
+		return token, fmt.Errorf("%s: %d octets of text, want %d", token, len(rest), want.Len())
+	}
+	return token, nil
+}
+
+func field(text []byte, name string) string {
+	i := bytes.Index(text, []byte("\n"+name))
+	if i < 0 {
+		return ""
+	}
+	line, _, _ := bytes.Cut(text[i+1+len(name):], []byte("\n"))
+	return string(line)
+}
+
+// found reads all mailboxes: token to mailboxes, with a count of each.
+func (w *world) found() (map[string]map[string]int, error) {
+	all := map[string]map[string]int{}
+	for i := range boxes {
+		box := "box" + strconv.Itoa(i)
+		dir := filepath.Join(w.dir, "mail", box, "new")
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			token, err := whole(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s/%s: %w", box, e.Name(), err)
+			}
+			if all[token] == nil {
+				all[token] = map[string]int{}
+			}
+			all[token][box]++
+		}
+	}
+	return all, nil
+}
+
+// missing counts acknowledged deliveries that are not there yet.
+func (w *world) missing(found map[string]map[string]int) (n int, example string) {
+	for token, places := range w.acked {
+		for _, box := range places {
+			if found[token][box] == 0 {
+				n, example = n+1, token+" in "+box
+			}
+		}
+	}
+	return n, example
+}
+
+func TestKill(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("POSTERN_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("seed %d (repeat with POSTERN_SEED=%d)", seed, seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(t)
+	n := 0
+	for ; n < kills() || w.count.Load() < atLeast; n++ {
+		if n > 10*kills() {
+			t.Fatalf("only %d messages acknowledged in %d rounds", w.count.Load(), n)
+		}
+		w.round(rng)
+	}
+	w.start()
+	var found map[string]map[string]int
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		var err error
+		if found, err = w.found(); err != nil {
+			t.Fatal(err)
+		}
+		if missing, _ := w.missing(found); missing == 0 {
+			break
+		}
+	}
+	w.judge(n, found)
+}
+
+// round starts the server, loads it, and kills it at a random moment.
+func (w *world) round(rng *rand.Rand) {
+	w.start()
+	var wg sync.WaitGroup
+	for range sessions {
+		r := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
+		wg.Go(func() { w.load(r) })
+	}
+	time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond)
+	w.kill()
+	wg.Wait()
+}
+
+// judge says what was lost and what is there twice.
+func (w *world) judge(rounds int, found map[string]map[string]int) {
+	lost, example := w.missing(found)
+	twice := 0
+	for token, places := range found {
+		for box, n := range places {
+			if n > 1 {
+				twice++
+				example = token + " in " + box
+			}
+		}
+	}
+	w.t.Logf("%d kills, %d messages acknowledged, %d lost, %d twice", rounds, w.count.Load(), lost, twice)
+	if lost > 0 || twice > 0 {
+		log, _ := os.ReadFile(filepath.Join(w.dir, "mail.log"))
+		w.t.Errorf("for example %s\n%s", example, log[max(0, len(log)-3000):])
+	}
+}
