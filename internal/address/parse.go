@@ -77,7 +77,7 @@ func (a Address) fault() string {
 		}
 		return ""
 	}
-	if strings.ContainsAny(domain, ` ()<>,;:\"[]`) || strings.ContainsFunc(domain, isControl) {
+	if strings.ContainsAny(domain, ` ()<>@,;:\"[]`) || strings.ContainsFunc(domain, isControl) {
 		return "bad character in the domain"
 	}
 	return ""

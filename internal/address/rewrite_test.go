@@ -73,18 +73,21 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// Rewriting what is complete changes nothing more.
+// Rewriting what is complete changes nothing more. (With append_dot_mydomain it
+// may: "host." loses its dot, and a second time it is a domain without one.)
 func TestRewriteTwice(t *testing.T) {
+	usual := full
+	usual.AppendDotDomain = false
 	rapid.Check(t, func(t *rapid.T) {
 		in := Split(rapid.StringMatching(`[a-c!%@.: ]{0,12}`).Draw(t, "internal"))
-		once := full.Rewrite(in)
+		once := usual.Rewrite(in)
 		if once.Local == "" || once.Local[0] == '@' || once.Domain == "" {
 			return // a route inside a route, "user@" and "@domain" are not complete
 		}
 		if once.Domain[0] == '.' || once.Domain[len(once.Domain)-1] == '.' {
 			return // "x.." loses no dot, nor does "."
 		}
-		if twice := full.Rewrite(once); twice != once {
+		if twice := usual.Rewrite(once); twice != once {
 			t.Errorf("Rewrite(%#v) = %#v, again %#v", in, once, twice)
 		}
 	})

@@ -63,10 +63,14 @@ func writeExample(ctx context.Context, dir, listen string) error {
 	if v.UID == 0 {
 		v.UID, v.GID = 5000, 5000 // virtual(8) never writes as root
 	}
-	for _, sub := range []string{"mail", "queue"} {
+	for _, sub := range []string{"mail", "mail/local", "queue"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return err
 		}
+	}
+	// Every system user makes a Maildir of his own there.
+	if err := os.Chmod(filepath.Join(dir, "mail/local"), 0o777|os.ModeSticky); err != nil {
+		return err
 	}
 	if os.Getuid() == 0 {
 		if err := os.Chown(filepath.Join(dir, "mail"), v.UID, v.GID); err != nil {
@@ -78,7 +82,8 @@ func writeExample(ctx context.Context, dir, listen string) error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() == "main.cf" {
+		switch e.Name() {
+		case "main.cf", "mail.sql", "hints.txt":
 			continue
 		}
 		if err := writeTemplate(dir, e.Name(), v); err != nil {
@@ -95,9 +100,6 @@ func writeTemplate(dir, name string, v exampleValues) error {
 	text, err := example.ReadFile("example/" + name)
 	if err != nil {
 		return err
-	}
-	if strings.HasSuffix(name, ".sql") {
-		return nil
 	}
 	t, err := template.New(name).Parse(string(text))
 	if err != nil {

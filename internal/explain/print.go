@@ -58,10 +58,14 @@ func (e Explanation) reason() string {
 // followed from them. The class has its own line.
 func lookups(steps []route.Step) []route.Step {
 	var out []route.Step
+	asked := map[string]bool{}
 	for _, s := range steps {
 		switch s.Op {
 		case "lookup":
-			if !isDomainList(s.Parameter) {
+			// The same question comes up more than once: does it exist, where is it?
+			id := s.Parameter + "\x00" + s.Table + "\x00" + s.Key
+			if !isDomainList(s.Parameter) && !asked[id] {
+				asked[id] = true
 				out = append(out, s)
 			}
 		case "expand", "rewrite":

@@ -40,7 +40,7 @@ func (in *Intake) Internal(ctx context.Context, e spool.Envelope, text io.Writer
 		return spool.New{}, err
 	}
 	e.Recipients, e.Arrival, e.MessageID = list, letter.arrival, letter.messageID
-	in.log.Infof("%s: message-id=%s", letter.ID(), letter.messageID)
+	in.logMessageID(letter)
 	return spool.New{Draft: letter.draft, Envelope: e}, nil
 }
 

@@ -194,7 +194,7 @@ func (l *Letter) Commit(ctx context.Context, env Envelope) smtp.Reply {
 		l.Abort()
 		return storeReply(l.err)
 	}
-	l.in.log.Infof("%s: message-id=%s", l.ID(), l.messageID)
+	l.in.logMessageID(l)
 	if l.hops+1 >= l.in.hops {
 		l.Abort()
 		return replyHops
@@ -284,4 +284,13 @@ func applyActions(given []route.Recipient, actions []access.Action) []route.Reci
 		}
 	}
 	return given
+}
+
+// logMessageID writes the line that ties a queue id to a message.
+func (in *Intake) logMessageID(l *Letter) {
+	id := l.messageID
+	if id == "" {
+		id = "<>"
+	}
+	in.log.Infof("%s: message-id=%s", l.ID(), id)
 }

@@ -53,14 +53,14 @@ func (s *Server) newAgent(g *generation, v *config.Settings, m config.Service) (
 	log := s.log.Named(v.String("syslog_name"), m.Command)
 	switch m.Command {
 	case "virtual":
-		store, err := s.mailboxes(v, "virtual_mailbox_limit", "virtual_mailbox_lock")
+		store, err := s.mailboxes(v, log, "virtual_mailbox_limit", "virtual_mailbox_lock")
 		if err != nil {
 			return nil, err
 		}
 		return virtual.New(virtual.Options{Resolver: g.router, Store: store,
 			OriginalRecipient: v.Bool("enable_original_recipient"), Log: log}), nil
 	case "local":
-		store, err := s.mailboxes(v, "mailbox_size_limit", "mailbox_delivery_lock")
+		store, err := s.mailboxes(v, log, "mailbox_size_limit", "mailbox_delivery_lock")
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +82,7 @@ func (s *Server) newAgent(g *generation, v *config.Settings, m config.Service) (
 }
 
 // mailboxes makes the writer of mailboxes with the limits of one agent.
-func (s *Server) mailboxes(v *config.Settings, limit, locks string) (*mailbox.Store, error) {
+func (s *Server) mailboxes(v *config.Settings, log mailbox.Logger, limit, locks string) (*mailbox.Store, error) {
 	parsed, err := mailbox.ParseLocks(v.String(locks))
 	if err != nil {
 		return nil, fmt.Errorf("%v: %s: %w", v.Value(locks).At, locks, err)
@@ -98,7 +98,7 @@ func (s *Server) mailboxes(v *config.Settings, limit, locks string) (*mailbox.St
 		As: s.runner, Hostname: s.hostname, Limit: size, Locks: parsed, StrictOwner: v.Bool("strict_mailbox_ownership"),
 		Timing: mailbox.LockTiming{Attempts: v.Int("deliver_lock_attempts"), Delay: v.Duration("deliver_lock_delay"),
 			Stale: v.Duration("stale_lock_time")},
-		Log: s.log.Named(v.String("syslog_name"), "mailbox"),
+		Log: log,
 	}
 	if v.String("mailbox_sync") == "each" {
 		o.Mode = func(string) spool.Mode { return spool.Each }

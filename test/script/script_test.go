@@ -75,7 +75,7 @@ type worldKey struct{}
 
 const base = `myhostname = mx.host.example
 mydestination = localhost
-mynetworks = 127.0.0.1/32
+mynetworks = 127.0.0.9/32
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 alias_maps =
@@ -125,7 +125,7 @@ func setup(env *testscript.Env) error {
 		if err := os.Chown(mail, uid, gid); err != nil {
 			return err
 		}
-		for dir := env.WorkDir; strings.Contains(dir, "testscript"); dir = filepath.Dir(dir) {
+		for dir := env.WorkDir; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				return err
 			}

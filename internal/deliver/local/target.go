@@ -34,7 +34,9 @@ func (d *delivery) all(ctx context.Context, targets []route.LocalTarget) deliver
 		results = append(results, result)
 	}
 	whole := combine(results, forwards)
-	if whole.Kind != deliver.Deferred {
+	// A bounce may become a deferral (soft_bounce), and so may a forward that
+	// cannot be put into the queue.
+	if whole.Kind == deliver.Sent && len(forwards) == 0 {
 		d.agent.done.forget(key)
 	}
 	return whole
