@@ -25,7 +25,8 @@ import (
 func sendmailSMTP(ctx context.Context, env Env, settings *config.Settings) int {
 	cfg := smtpd.DefaultConfig(settings.String("myhostname"))
 	cfg.MessageSizeLimit = settings.Int64("message_size_limit")
-	cfg.ForbidUnauthPipe = false // a file on standard input is all there at once
+	cfg.ForbidBareNewline = smtp.BareNewlineAllow // lines of a local user end in LF
+	cfg.ForbidUnauthPipe = false                  // a file on standard input is all there at once
 	profile := &smtpd.Profile{Config: &cfg, Policy: permitAll{}, Intake: maildropIntake{server.MaildropDirectory(settings)}}
 	s := &smtpd.Server{Profile: func() *smtpd.Profile { return profile }, Log: quiet{}}
 	s.ServeConn(ctx, stdio{env.Stdin, env.Stdout})

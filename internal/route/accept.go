@@ -15,15 +15,21 @@ type Verdict struct {
 	Reply      smtp.Reply // zero: the address is good
 }
 
-// texts of the two sides of an envelope.
+// The two sides of an envelope as replies name them.
+const (
+	RecipientClass = "Recipient address"
+	SenderClass    = "Sender address"
+)
+
+// side is how one side of an envelope is checked.
 type side struct {
-	class, unknownDSN, aliasDSN string
-	canonical                   string // maps of this side alone
+	class, unknownDSN string
+	canonical         []string // a row in any of these maps makes an address exist
 }
 
 var (
-	recipientSide = side{"Recipient address", "5.1.1", "5.1.1", "recipient_canonical_maps"}
-	senderSide    = side{"Sender address", "5.1.0", "5.1.7", "sender_canonical_maps"}
+	recipientSide = side{RecipientClass, "5.1.1", []string{"recipient_canonical_maps", "canonical_maps"}}
+	senderSide    = side{SenderClass, "5.1.0", []string{"recipient_canonical_maps", "sender_canonical_maps", "canonical_maps"}}
 )
 
 // CheckRecipient says whether a recipient exists (reject_unlisted_recipient).
@@ -53,7 +59,7 @@ func (r *Router) check(ctx context.Context, given address.Address, s side, tr *T
 	}
 	if mapped {
 		reply := smtp.Reply{}
-		if s.class == recipientSide.class && r.p.rejectUnlistedTarget {
+		if s.class == RecipientClass && r.p.rejectUnlistedTarget {
 			reply = r.checkTargets(ctx, given, tr)
 		}
 		return Verdict{res, reply}
@@ -63,23 +69,18 @@ func (r *Router) check(ctx context.Context, given address.Address, s side, tr *T
 	case err != nil:
 		return Verdict{res, FailureReply(given, s.class, err)}
 	case text != "":
-		return Verdict{res, rejection(given, s.class, code, dsn, text)}
+		return Verdict{res, Rejection(given.Internal(), s.class, code, dsn, text)}
 	}
 	return Verdict{Resolution: res}
 }
 
-// rejection is the reply to an address, as Postfix words it.
-func rejection(given address.Address, class string, code int, dsn, text string) smtp.Reply {
-	return smtp.R(code, dsn, "<"+given.Internal()+">: "+class+" rejected: "+text)
-}
-
 // FailureReply is the reply when an address could not be judged: 451 after a
-// table failed, 501 for an impossible address. class is "Recipient address" or
-// "Sender address".
+// table failed, 501 for an impossible address. class is RecipientClass or
+// SenderClass.
 func FailureReply(given address.Address, class string, err error) smtp.Reply {
 	var syntax *SyntaxError
 	if errors.As(err, &syntax) {
-		if class == senderSide.class {
+		if class == SenderClass {
 			return smtp.R(501, "5.1.7", "Bad sender address syntax")
 		}
 		return smtp.R(501, "5.1.3", "Bad recipient address syntax")
@@ -94,7 +95,7 @@ func FailureReply(given address.Address, class string, err error) smtp.Reply {
 // hasMapping reports whether a canonical or alias table has a row for the
 // address. What the row says does not matter.
 func (r *Router) hasMapping(ctx context.Context, a address.Address, s side, tr *Trace) (bool, error) {
-	for _, parameter := range []string{s.canonical, "canonical_maps"} {
+	for _, parameter := range s.canonical {
 		if _, ok, err := r.lookupExternal(ctx, parameter, a, tr); ok || err != nil {
 			return ok, err
 		}
@@ -108,13 +109,13 @@ func (r *Router) hasMapping(ctx context.Context, a address.Address, s side, tr *
 func (r *Router) exists(ctx context.Context, res Resolution, s side, tr *Trace) (text string, code int, dsn string, err error) {
 	switch res.Transport {
 	case "error":
-		dsn, text := smtp.SplitEnhanced(res.NextHop, "5.1.1")
+		dsn, text := smtp.SplitEnhanced(res.NextHop, s.unknownDSN)
 		if res.Class == VirtualAlias {
-			return text, r.p.codeAlias, s.forAlias(dsn), nil
+			return text, r.p.codeAlias, dsn, nil
 		}
 		return text, 550, dsn, nil
 	case "retry":
-		dsn, text := smtp.SplitEnhanced(res.NextHop, "4.1.1")
+		dsn, text := smtp.SplitEnhanced(res.NextHop, s.unknownDSN)
 		return text, 450, dsn, nil
 	}
 	parameter, code := "", 0
@@ -138,25 +139,12 @@ func (r *Router) exists(ctx context.Context, res Resolution, s side, tr *Trace) 
 	if ok || err != nil {
 		return "", 0, "", err
 	}
-	return r.unknownUser(res.Class), code, matchDSN(code, s.unknownDSN), nil
-}
-
-func (s side) forAlias(dsn string) string {
-	if dsn == "5.1.1" {
-		return s.aliasDSN
-	}
-	return dsn
-}
-
-// matchDSN makes the first digit of an enhanced code that of the reply code
-// (RFC 3463, 2: the class is that of the reply).
-func matchDSN(code int, dsn string) string {
-	return string(rune('0'+code/100)) + strings.TrimLeft(dsn, "245")
+	return r.unknownUser(res.Class), code, s.unknownDSN, nil
 }
 
 // checkTargets is smtpd_reject_unlisted_target: an alias is refused when every
-// address it leads to lies in our own domains and does not exist. An expansion
-// that fails is refused for now.
+// address it leads to lies in our own domains and does not exist, or is none.
+// An expansion that fails is refused for the present.
 func (r *Router) checkTargets(ctx context.Context, given address.Address, tr *Trace) smtp.Reply {
 	targets, err := r.Expand(ctx, []Recipient{{Address: given, Original: given.Internal()}}, nil)
 	if err != nil {
@@ -164,22 +152,36 @@ func (r *Router) checkTargets(ctx context.Context, given address.Address, tr *Tr
 	}
 	var refused smtp.Reply
 	for _, t := range targets {
-		res, err := r.Resolve(ctx, t.Address, address.Address{}, nil)
+		reply, err := r.checkTarget(ctx, given, t.Address)
 		if err != nil {
-			return FailureReply(given, recipientSide.class, err)
+			return FailureReply(given, RecipientClass, err)
 		}
-		text, _, dsn, err := r.exists(ctx, res, recipientSide, nil)
-		if err != nil {
-			return FailureReply(given, recipientSide.class, err)
-		}
-		if text == "" || strings.HasPrefix(dsn, "4") {
-			return smtp.Reply{}
+		if reply.IsZero() {
+			return reply
 		}
 		if refused.IsZero() {
-			refused = rejection(given, recipientSide.class, 550, "5.1.1", text)
+			refused = reply
 		}
 	}
 	return refused
+}
+
+// checkTarget words why mail for one target of an alias would bounce; the
+// reply is zero when it would not.
+func (r *Router) checkTarget(ctx context.Context, given, target address.Address) (smtp.Reply, error) {
+	res, err := r.Resolve(ctx, target, address.Address{}, nil)
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) {
+		return Rejection(given.Internal(), RecipientClass, 550, "5.1.3", "bad address syntax"), nil
+	}
+	if err != nil {
+		return smtp.Reply{}, err
+	}
+	text, code, _, err := r.exists(ctx, res, recipientSide, nil)
+	if err != nil || text == "" || code < 500 {
+		return smtp.Reply{}, err
+	}
+	return Rejection(given.Internal(), RecipientClass, 550, "5.1.1", text), nil
 }
 
 // expansionReply words a failed expansion for one recipient.
@@ -188,7 +190,32 @@ func (r *Router) expansionReply(given address.Address, err error) smtp.Reply {
 	if errors.As(err, &e) && e.Err == nil {
 		return smtp.R(451, "4.6.0", "<"+given.Internal()+">: Alias expansion error")
 	}
-	return FailureReply(given, recipientSide.class, err)
+	return FailureReply(given, RecipientClass, err)
+}
+
+// CheckSyntax reports an address that no class could take, before anything else
+// is asked of it: MAIL FROM and RCPT TO with one are answered 501. The error is
+// a *SyntaxError. The null address is good, and so is one that cannot be judged
+// because a table fails.
+func (r *Router) CheckSyntax(ctx context.Context, given address.Address) error {
+	if given.IsNull() {
+		return nil
+	}
+	a := r.Rewrite(given)
+	var err error
+	if a.Domain == "" || strings.ContainsAny(a.Local, routing) {
+		_, err = r.Resolve(ctx, a, address.Address{}, nil)
+	} else {
+		a, err = r.checkDomain(a)
+		if err == nil && r.startsWithMinus(a) {
+			err = &SyntaxError{a.Internal()}
+		}
+	}
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) {
+		return syntax
+	}
+	return nil
 }
 
 // Authorized reports whether mail for a recipient may come from anybody: its

@@ -49,10 +49,35 @@ type expansion struct {
 }
 
 // Expand turns the recipients of a message into the final ones: rewriting,
-// canonical mapping, virtual aliases, recipient bcc, duplicates left out
-// (cleanup(8)). Virtual aliases apply to every class. An error is an
+// canonical mapping, virtual aliases, duplicates left out (cleanup(8)). Virtual
+// aliases apply to every class. Nobody gets a copy: that is how notifications
+// and mail that a local alias sends on are treated. An error is an
 // *ExpansionError and concerns the whole message.
 func (r *Router) Expand(ctx context.Context, given []Recipient, tr *Trace) ([]Recipient, error) {
+	e := &expansion{r: r, tr: tr}
+	for _, g := range given {
+		if _, err := e.one(ctx, g); err != nil {
+			return nil, err
+		}
+	}
+	return e.out, nil
+}
+
+// Complete is Expand without any mapping (receive_override_options =
+// no_address_mappings): addresses are completed and duplicates left out.
+func (r *Router) Complete(given []Recipient) []Recipient {
+	e := &expansion{r: r}
+	for _, g := range given {
+		g.Address = e.complete(g.Address)
+		e.emit(g.withORCPT())
+	}
+	return e.out
+}
+
+// ExpandWithSender is Expand for mail from outside: it adds the copies that
+// recipient_bcc_maps, always_bcc and sender_bcc_maps ask for. sender is the
+// mapped envelope sender.
+func (r *Router) ExpandWithSender(ctx context.Context, sender address.Address, given []Recipient, tr *Trace) ([]Recipient, error) {
 	e := &expansion{r: r, tr: tr}
 	for _, g := range given {
 		canonical, err := e.one(ctx, g)
@@ -63,17 +88,6 @@ func (r *Router) Expand(ctx context.Context, given []Recipient, tr *Trace) ([]Re
 			return nil, err
 		}
 	}
-	return e.out, nil
-}
-
-// ExpandWithSender is Expand plus the copies that always_bcc and
-// sender_bcc_maps ask for. sender is the mapped envelope sender.
-func (r *Router) ExpandWithSender(ctx context.Context, sender address.Address, given []Recipient, tr *Trace) ([]Recipient, error) {
-	out, err := r.Expand(ctx, given, tr)
-	if err != nil {
-		return nil, err
-	}
-	e := &expansion{r: r, tr: tr, out: out}
 	if r.p.alwaysBcc != "" {
 		a := address.Split(r.p.alwaysBcc)
 		if _, err := e.one(ctx, Recipient{Address: a, Original: a.Internal(), Notify: bccNotify}); err != nil {
@@ -108,22 +122,12 @@ func (e *expansion) bcc(ctx context.Context, parameter string, a address.Address
 // one expands a single recipient and returns it as it is after canonical
 // mapping.
 func (e *expansion) one(ctx context.Context, g Recipient) (address.Address, error) {
-	a := g.Address
-	if a.IsNull() {
-		a = address.Split(e.r.p.emptyAddressRecipient)
-	}
-	a = e.r.Rewrite(a)
-	a, err := e.r.canonicalRecipient(ctx, a, e.tr)
+	a, err := e.r.canonicalRecipient(ctx, e.complete(g.Address), e.tr)
 	if err != nil {
 		return a, err
 	}
-	if g.ORCPT == "" {
-		if g.Original != "" {
-			g.ORCPT = "rfc822;" + address.Split(g.Original).String()
-		} else {
-			g.ORCPT = "rfc822;" + a.String()
-		}
-	}
+	g.Address = a
+	g = g.withORCPT()
 	finals, vias, err := e.r.virtual(ctx, a, e.tr)
 	if err != nil {
 		return a, err
@@ -136,6 +140,29 @@ func (e *expansion) one(ctx context.Context, g Recipient) (address.Address, erro
 		e.emit(out)
 	}
 	return a, nil
+}
+
+// complete rewrites an address; the null address becomes
+// empty_address_recipient.
+func (e *expansion) complete(a address.Address) address.Address {
+	if a.IsNull() {
+		a = address.Split(e.r.p.emptyAddressRecipient)
+	}
+	return e.r.Rewrite(a)
+}
+
+// withORCPT fills in the original recipient of notifications (RFC 3461, 4.2)
+// when the client gave none: what it said at RCPT.
+func (g Recipient) withORCPT() Recipient {
+	if g.ORCPT != "" {
+		return g
+	}
+	original := g.Address
+	if g.Original != "" {
+		original = address.Split(g.Original)
+	}
+	g.ORCPT = "rfc822;" + original.String()
+	return g
 }
 
 // emit adds a final recipient unless it is a duplicate. Two ways to one mailbox

@@ -34,21 +34,30 @@ func (r *Router) Resolve(ctx context.Context, a, sender address.Address, tr *Tra
 	if err != nil {
 		return Resolution{}, err
 	}
-	a, err = r.checkDomain(ctx, a)
+	a, err = r.checkDomain(a)
 	if err != nil {
 		return Resolution{}, err
 	}
-	res := Resolution{Address: a, Routed: strings.ContainsAny(a.Local, "@!%")}
+	res := Resolution{Address: a, Routed: strings.ContainsAny(a.Local, routing)}
 	if res.Class, res.Why, err = r.Classify(ctx, a.Domain, tr); err != nil {
 		return Resolution{}, err
 	}
 	if err := r.transport(ctx, &res, sender, tr); err != nil {
 		return Resolution{}, err
 	}
-	if strings.HasPrefix(a.Local, "-") && !r.p.allowMinUser {
+	if r.startsWithMinus(a) {
 		return Resolution{}, &SyntaxError{a.Internal()}
 	}
 	return res, nil
+}
+
+// routing are the characters of a local part that ask for mail to be sent on.
+const routing = "@!%"
+
+// startsWithMinus reports a local part that a command could take for an option
+// (postconf allow_min_user).
+func (r *Router) startsWithMinus(a address.Address) bool {
+	return strings.HasPrefix(a.Local, "-") && !r.p.allowMinUser
 }
 
 // unroute takes local domains off the end of an address as long as what
@@ -61,7 +70,7 @@ func (r *Router) unroute(ctx context.Context, a address.Address, tr *Trace) (add
 		domain = stripDot(domain)
 		if domain == "" {
 			if rest, ok := strings.CutSuffix(local, "@"); ok {
-				if !r.p.resolveNullDomain && !strings.ContainsAny(rest, "@!%") {
+				if !r.p.resolveNullDomain && !strings.ContainsAny(rest, routing) {
 					return a, &SyntaxError{given}
 				}
 				local = rest
@@ -95,18 +104,26 @@ func (r *Router) unroute(ctx context.Context, a address.Address, tr *Trace) (add
 // innerRoute reads a local part that is an address itself. A local part that
 // needs quotes is looked into only with resolve_dequoted_address.
 func (r *Router) innerRoute(local string) (address.Address, bool) {
-	operators := "@"
-	if r.p.swapBangpath {
-		operators += "!"
-	}
-	if r.p.allowPercentHack {
-		operators += "%"
-	}
-	if !strings.ContainsAny(local, operators) {
+	at := strings.LastIndexByte(local, '@')
+	bang := r.p.swapBangpath && strings.Contains(local, "!")
+	percent := r.p.allowPercentHack && strings.Contains(local, "%")
+	if at < 0 && !bang && !percent {
 		return address.Address{}, false
 	}
-	if address.QuoteLocal(local) != local && !r.p.resolveDequoted {
-		return address.Address{}, false
+	if address.QuoteLocal(local) != local {
+		if !r.p.resolveDequoted {
+			return address.Address{}, false
+		}
+		// Rewriting sees no operators between quotes.
+		switch {
+		case at >= 0:
+		case percent:
+			i := strings.LastIndexByte(local, '%')
+			local = local[:i] + "@" + local[i+1:]
+		default:
+			site, user, _ := strings.Cut(local, "!")
+			local = user + "@" + site
+		}
 	}
 	return r.Rewrite(address.Split(local)), true
 }
@@ -121,7 +138,7 @@ func stripDot(domain string) string {
 
 // checkDomain refuses domains that cannot exist: bad literals, bad host names,
 // bare addresses. With resolve_numeric_domain a bare address becomes a literal.
-func (r *Router) checkDomain(ctx context.Context, a address.Address) (address.Address, error) {
+func (r *Router) checkDomain(a address.Address) (address.Address, error) {
 	bad := &SyntaxError{a.Internal()}
 	if strings.HasPrefix(a.Domain, "[") {
 		if _, ok := literal(a.Domain); !ok {
@@ -149,11 +166,10 @@ func (r *Router) checkDomain(ctx context.Context, a address.Address) (address.Ad
 
 // literal reads an address literal, "[192.0.2.1]" or "[IPv6:2001:db8::1]".
 func literal(domain string) (netip.Addr, bool) {
-	text, ok := strings.CutPrefix(domain, "[")
-	if text, ok = strings.CutSuffix(text, "]"); !ok {
+	if len(domain) < 2 || domain[0] != '[' || domain[len(domain)-1] != ']' {
 		return netip.Addr{}, false
 	}
-	v6 := false
+	text, v6 := domain[1:len(domain)-1], false
 	if len(text) > 5 && strings.EqualFold(text[:5], "IPv6:") {
 		text, v6 = text[5:], true
 	}

@@ -28,7 +28,9 @@ type text string
 
 func (b text) Size() int64 { return int64(len(b)) }
 
-func (b text) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader([]byte(b)).ReadAt(p, off) }
+func (b text) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader([]byte(b)).ReadAt(p, off)
+}
 
 // brokenText claims to be longer than what can be read of it.
 type brokenText struct {
