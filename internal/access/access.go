@@ -176,9 +176,7 @@ func (p *Policy) openNetworks(ctx context.Context, o Options) (err error) {
 // compile reads the lists and the user's own classes.
 func (p *Policy) compile(ctx context.Context, o Options) error {
 	c := &compiler{p: p, o: o, open: map[string]bool{}}
-	for _, name := range o.Settings.List("smtpd_restriction_classes") {
-		c.classNames = append(c.classNames, name)
-	}
+	c.classNames = o.Settings.List("smtpd_restriction_classes")
 	for _, name := range c.classNames {
 		v, ok := o.Settings.Lookup(name)
 		if !ok {

@@ -212,25 +212,22 @@ func allDigits(s string) bool {
 // fitDSN makes an enhanced code fit the reply code and what is refused: a x.1.y
 // about a sender is not one about a recipient.
 func fitDSN(code int, dsn, class string) string {
-	b := []byte(dsn)
-	b[0] = byte('0' + code/100)
-	if len(b) < 5 || b[2] != '1' || b[3] != '.' {
-		return string(b)
+	first := string(rune('0' + code/100))
+	detail, ok := strings.CutPrefix(dsn[1:], ".1.")
+	if !ok {
+		return first + dsn[1:]
 	}
-	y := string(b[4:])
+	fits := "" // what each detail from 0 to 8 becomes
 	switch class {
 	case classSender:
-		to := map[string]string{"1": "7", "2": "8", "3": "7", "4": "7", "5": "0", "6": "7", "7": "7", "8": "8"}[y]
-		if to == "" {
-			to = "0"
-		}
-		return string(b[:4]) + to
+		fits = "078770778"
 	case classRecipient:
-		to := map[string]string{"1": "1", "2": "2", "3": "3", "4": "4", "5": "5", "6": "6", "7": "3", "8": "2"}[y]
-		if to == "" {
-			to = "0"
-		}
-		return string(b[:4]) + to
+		fits = "012345632"
+	default:
+		return first + ".0.0"
 	}
-	return string(b[:1]) + ".0.0"
+	if len(detail) != 1 || detail[0] < '1' || detail[0] > '8' {
+		return first + ".1.0"
+	}
+	return first + ".1." + fits[detail[0]-'0':][:1]
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type localExpansion struct {
 	recipient address.Address // for Delivered-To
 	sender    string          // of owner-ALIAS; "" keeps the message's
 	seen      map[string]bool // names already delivered to
+	expanding map[string]bool // aliases on the way here
+	expanded  map[string]bool // aliases that are done with, by name and sender
 	out       []LocalTarget
 }
 
@@ -48,9 +51,12 @@ type localExpansion struct {
 //
 // Members of an :include: file become forwarded messages of their own, and so
 // do members outside the local domains; the others are delivered to directly.
-// An error is a *DeliveryError for the whole recipient.
+// A member of an alias that cannot be delivered to is a target of the kind
+// LocalBounce or LocalDefer; the other members are served all the same. An error
+// is a *DeliveryError for the whole recipient.
 func (r *Router) LocalTargets(ctx context.Context, a address.Address, tr *Trace) ([]LocalTarget, error) {
-	e := &localExpansion{r: r, tr: tr, recipient: a, seen: map[string]bool{}}
+	e := &localExpansion{r: r, tr: tr, recipient: a,
+		seen: map[string]bool{}, expanding: map[string]bool{}, expanded: map[string]bool{}}
 	if err := e.name(ctx, address.Fold(a.Local), true, 0); err != nil {
 		return nil, err
 	}
@@ -59,7 +65,7 @@ func (r *Router) LocalTargets(ctx context.Context, a address.Address, tr *Trace)
 
 // name delivers to one local name.
 func (e *localExpansion) name(ctx context.Context, name string, aliases bool, depth int) error {
-	if depth > maxAliasDepth {
+	if depth > maxAliasDepth || aliases && e.expanding[name] {
 		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for " + name}
 	}
 	if aliases {
@@ -100,16 +106,37 @@ func (e *localExpansion) alias(ctx context.Context, name string, depth int) (boo
 		return false, err
 	}
 	defer restore()
+	once := name + "\x00" + e.sender
+	if e.expanded[once] {
+		return true, nil
+	}
+	e.expanding[name] = true
 	ext := ""
 	if e.r.p.propagate["alias"] {
 		ext = found.Key.Extension
 	}
 	for _, m := range members {
 		if err := e.member(ctx, m, ext, found.Key.Text, depth); err != nil {
-			return false, err
+			e.spare(err)
 		}
 	}
+	delete(e.expanding, name)
+	e.expanded[once] = true
 	return true, nil
+}
+
+// spare makes a target of the failure of one member, so that the others get
+// their mail.
+func (e *localExpansion) spare(err error) {
+	t := LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: err.Error()}
+	var d *DeliveryError
+	if errors.As(err, &d) {
+		t.DSN, t.Reason = d.DSN, d.Reason
+		if !d.Temporary {
+			t.Kind = LocalBounce
+		}
+	}
+	e.add(t)
 }
 
 // owner makes owner-NAME, if it is an alias, the sender of what the alias NAME
@@ -141,7 +168,7 @@ func (e *localExpansion) owner(ctx context.Context, maps *table.Maps, name strin
 func (e *localExpansion) member(ctx context.Context, m, ext, alias string, depth int) error {
 	switch {
 	case strings.HasPrefix(m, ":include:"):
-		return e.include(m[len(":include:"):])
+		return e.include(m[len(":include:"):], depth+1)
 	case strings.HasPrefix(m, "|"):
 		e.add(LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: "delivery to commands is not available: " + m})
 		return nil
@@ -175,7 +202,7 @@ func (e *localExpansion) member(ctx context.Context, m, ext, alias string, depth
 func (e *localExpansion) complete(text string) (address.Address, error) {
 	list, err := address.ParseList(text)
 	if err != nil || len(list) != 1 {
-		return address.Address{}, &DeliveryError{DSN: "5.1.3", Reason: fmt.Sprintf("bad address syntax: %q", text), Err: err}
+		return address.Address{}, &DeliveryError{DSN: "5.1.3", Reason: "bad recipient address syntax: " + text, Err: err}
 	}
 	return e.r.Rewrite(list[0]), nil
 }
@@ -186,7 +213,7 @@ func (e *localExpansion) deliveredHere(ctx context.Context, a address.Address) (
 	var syntax *SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return false, &DeliveryError{DSN: "5.1.3", Reason: "bad address syntax", Err: err}
+		return false, &DeliveryError{DSN: "5.1.3", Reason: "bad recipient address syntax: " + a.Internal(), Err: err}
 	case err != nil:
 		return false, &DeliveryError{DSN: "4.3.0", Reason: "address resolver failure", Temporary: true, Err: err}
 	}
@@ -194,45 +221,69 @@ func (e *localExpansion) deliveredHere(ctx context.Context, a address.Address) (
 	return res.Class == Local && res.Transport == transport, nil
 }
 
-// include sends the message on to the members of a file.
-func (e *localExpansion) include(name string) error {
+// include sends the message on to the members of a file, which may include
+// others.
+func (e *localExpansion) include(name string, depth int) error {
 	name = strings.Trim(name, `" `)
-	fail := func(err error) error {
+	if depth > maxAliasDepth {
+		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for :include:" + name}
+	}
+	members, err := includeMembers(name)
+	if err != nil {
 		e.r.log.Warningf(":include:%s: %v", name, err)
 		return &DeliveryError{DSN: "4.2.0", Reason: "cannot read the :include: file " + name, Temporary: true, Err: err}
 	}
-	if !filepath.IsAbs(name) {
-		return fail(errors.New("need an absolute path"))
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return fail(err)
-	}
-	if len(text) > maxInclude {
-		return fail(fmt.Errorf("larger than %d octets", maxInclude))
-	}
-	for line, err := range syntax.Lines(strings.NewReader(string(text))) {
-		if err != nil && !errors.Is(err, syntax.ErrOrphan) {
-			return fail(err)
-		}
-		members, err := syntax.AliasMembers(strings.TrimLeft(line.Text, syntax.Blank))
-		if err != nil {
-			return fail(fmt.Errorf("line %d: %w", line.Number, err))
-		}
-		for _, m := range members {
-			if strings.HasPrefix(m, "|") || strings.HasPrefix(m, "/") || strings.HasPrefix(m, ":include:") {
-				// allow_mail_to_commands, allow_mail_to_files: not from :include: files.
-				e.add(LocalTarget{Kind: LocalBounce, DSN: "5.7.1", Reason: "mail to command or file is restricted"})
-				continue
-			}
-			a, err := e.complete(m)
-			if err != nil {
-				return err
-			}
-			e.forward(a)
+	for _, m := range members {
+		if err := e.included(m, depth); err != nil {
+			e.spare(err)
 		}
 	}
 	return nil
+}
+
+// included handles one member of an :include: file. Commands and files are for
+// alias files alone (allow_mail_to_commands, allow_mail_to_files).
+func (e *localExpansion) included(m string, depth int) error {
+	switch {
+	case strings.HasPrefix(m, ":include:"):
+		return e.include(m[len(":include:"):], depth+1)
+	case strings.HasPrefix(m, "|"):
+		return &DeliveryError{DSN: "5.7.1", Reason: "mail to command is restricted"}
+	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
+		return &DeliveryError{DSN: "5.7.1", Reason: "mail to file is restricted"}
+	}
+	a, err := e.complete(strings.TrimPrefix(m, `\`))
+	if err == nil {
+		e.forward(a)
+	}
+	return err
+}
+
+// includeMembers reads an :include: file: members as in aliases(5), on lines
+// of which those that begin with '#' do not count.
+func includeMembers(name string) ([]string, error) {
+	if !filepath.IsAbs(name) {
+		return nil, errors.New("need an absolute path")
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxInclude {
+		return nil, fmt.Errorf("larger than %d octets", maxInclude)
+	}
+	var all []string
+	for line, err := range syntax.Lines(bytes.NewReader(text)) {
+		if err != nil && !errors.Is(err, syntax.ErrOrphan) {
+			return nil, err
+		}
+		members, err := syntax.AliasMembers(strings.TrimLeft(line.Text, syntax.Blank))
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line.Number, err)
+		}
+		all = append(all, members...)
+	}
+	return all, nil
 }
 
 // forward sends the message on, to all such addresses in one new message.
@@ -249,79 +300,4 @@ func (e *localExpansion) forward(a address.Address) {
 func (e *localExpansion) add(t LocalTarget) {
 	t.DeliveredTo, t.Sender = e.recipient.Internal(), e.sender
 	e.out = append(e.out, t)
-}
-
-// user delivers to the mailbox of a system user, or says who takes mail for
-// users that do not exist.
-func (e *localExpansion) user(ctx context.Context, name string) error {
-	base, ext, _ := e.r.delimiter.Split(name)
-	u, ok, err := e.r.users.Lookup(ctx, base)
-	if err != nil {
-		return &DeliveryError{DSN: "4.3.0", Reason: "user database unavailable", Temporary: true, Err: err}
-	}
-	if ok {
-		box := e.r.userMailbox(u)
-		e.tr.add("deliver", "", e.recipient.Internal(), box.Display(), first(nil))
-		e.add(LocalTarget{Kind: LocalMailbox, Mailbox: box})
-		return nil
-	}
-	return e.unknown(ctx, base, ext)
-}
-
-// userMailbox is home_mailbox, or the user's file below mail_spool_directory.
-func (r *Router) userMailbox(u User) Mailbox {
-	box := Mailbox{UID: u.UID, GID: u.GID, User: u.Name, Format: Mbox}
-	if r.p.homeMailbox != "" {
-		box.Base, box.Path = u.Home, filepath.Join(u.Home, r.p.homeMailbox)
-		if strings.HasSuffix(r.p.homeMailbox, "/") {
-			box.Format = Maildir
-		}
-		return box
-	}
-	box.Base, box.Path = filepath.Clean(r.p.spoolDirectory), filepath.Join(r.p.spoolDirectory, u.Name)
-	if strings.HasSuffix(r.p.spoolDirectory, "/") {
-		box.Format = Maildir
-	}
-	return box
-}
-
-// unknown is the end of a name that is neither alias nor user.
-func (e *localExpansion) unknown(ctx context.Context, name, ext string) error {
-	if e.r.p.luserRelay != "" {
-		a, err := e.complete(e.luser(name, ext))
-		if err != nil {
-			return err
-		}
-		if !a.Equal(e.recipient) {
-			here, err := e.deliveredHere(ctx, a)
-			if err != nil {
-				return err
-			}
-			if target := address.Fold(a.Local); !here || target != name {
-				e.tr.add("expand", "luser_relay", e.recipient.Internal(), a.Internal(), first(nil))
-				e.forward(a)
-				return nil
-			}
-		}
-	}
-	if address.IsSpecialLocal(name, "") {
-		e.r.log.Warningf("required alias not found: %s", name)
-		e.add(LocalTarget{Kind: LocalDiscard, Reason: "discarded"})
-		return nil
-	}
-	return &DeliveryError{DSN: "5.1.1", Reason: fmt.Sprintf("unknown user: %q", name)}
-}
-
-// luser fills in luser_relay: $user, $local, $domain, $recipient, $extension.
-func (e *localExpansion) luser(name, ext string) string {
-	values := map[string]string{
-		"user": name, "local": e.recipient.Local, "domain": e.recipient.Domain,
-		"recipient": e.recipient.Internal(), "extension": strings.TrimLeft(ext, e.r.delimiter.Set),
-		"recipient_delimiter": "",
-	}
-	if ext != "" {
-		values["recipient_delimiter"] = ext[:1]
-	}
-	return os.Expand(strings.NewReplacer("$(", "${", ")", "}").Replace(e.r.p.luserRelay),
-		func(n string) string { return values[strings.Trim(n, " ")] })
 }

@@ -46,7 +46,6 @@ type parameters struct {
 	luserRelay                           string
 	mailboxTransport, fallbackTransport  string
 	expandOwnerAlias                     bool
-	postmasterDiscards                   bool
 }
 
 func (p *parameters) read(s *config.Settings) error {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,10 +192,11 @@ func (in *fakeIntake) stored() []message {
 // house is a server with its fakes.
 type house struct {
 	Server
-	config Config
-	policy fakePolicy
-	intake fakeIntake
-	log    logBook
+	config  Config
+	policy  fakePolicy
+	intake  fakeIntake
+	log     logBook
+	profile atomic.Pointer[Profile]
 }
 
 func newHouse() *house {
@@ -203,11 +205,13 @@ func newHouse() *house {
 	h.config.ErrorSleepTime = 0
 	h.config.Timeout = 10 * time.Second
 	h.Server.Log = &h.log
-	h.Server.Profile = func() *Profile {
-		return &Profile{Config: &h.config, Policy: &h.policy, Intake: &h.intake}
-	}
+	h.Server.Profile = h.profile.Load
+	h.swap(&Profile{Config: &h.config, Policy: &h.policy, Intake: &h.intake})
 	return h
 }
+
+// swap makes p the newest profile.
+func (h *house) swap(p *Profile) { h.profile.Store(p) }
 
 // peer is the client's end of a connection to a house.
 type peer struct {

@@ -16,10 +16,13 @@ func (ss *session) queueID() string {
 }
 
 // logAction writes a line about what was decided on a command. r is the
-// recipient it is about, or nil.
+// recipient it is about; nil: that of the message, when it has only one.
 func (ss *session) logAction(action, where, text string, r *Recipient) {
 	var b strings.Builder
 	if ss.tx != nil {
+		if r == nil && len(ss.tx.Recipients) == 1 {
+			r = &ss.tx.Recipients[0]
+		}
 		b.WriteString(" from=<" + printable(ss.tx.Sender.Address.String()) + ">")
 		if r != nil {
 			b.WriteString(" to=<" + printable(r.Path.Address.String()) + ">")
@@ -43,7 +46,7 @@ func (ss *session) refused(ctx context.Context, v Verdict, r *Recipient) bool {
 	}
 	switch {
 	case v.Hangup:
-		ss.logAction("hangup", ss.where, v.Reply.String(), r)
+		ss.logAction("hangup", ss.where, "connection closed", r)
 		ss.hangup = true
 	case v.Reply.IsZero():
 		return false

@@ -55,14 +55,3 @@ func (a archive) get(name string) string {
 	}
 	return ""
 }
-
-// set replaces the named file or appends it.
-func (a *archive) set(name, data string) {
-	for i := range a.files {
-		if a.files[i].name == name {
-			a.files[i].data = data
-			return
-		}
-	}
-	a.files = append(a.files, file{name, data})
-}

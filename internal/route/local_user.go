@@ -1,0 +1,86 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postern/internal/address"
+)
+
+// user delivers to the mailbox of a system user, or says who takes mail for
+// users that do not exist.
+func (e *localExpansion) user(ctx context.Context, name string) error {
+	base, ext, _ := e.r.delimiter.Split(name)
+	u, ok, err := e.r.users.Lookup(ctx, base)
+	if err != nil {
+		return &DeliveryError{DSN: "4.3.0", Reason: "user database unavailable", Temporary: true, Err: err}
+	}
+	if ok {
+		box := e.r.userMailbox(u)
+		e.tr.add("deliver", "", e.recipient.Internal(), box.Display(), first(nil))
+		e.add(LocalTarget{Kind: LocalMailbox, Mailbox: box})
+		return nil
+	}
+	return e.unknown(ctx, base, ext)
+}
+
+// userMailbox is home_mailbox, or the user's file below mail_spool_directory.
+func (r *Router) userMailbox(u User) Mailbox {
+	box := Mailbox{UID: u.UID, GID: u.GID, User: u.Name, Format: Mbox}
+	if r.p.homeMailbox != "" {
+		box.Base, box.Path = u.Home, filepath.Join(u.Home, r.p.homeMailbox)
+		if strings.HasSuffix(r.p.homeMailbox, "/") {
+			box.Format = Maildir
+		}
+		return box
+	}
+	box.Base, box.Path = filepath.Clean(r.p.spoolDirectory), filepath.Join(r.p.spoolDirectory, u.Name)
+	if strings.HasSuffix(r.p.spoolDirectory, "/") {
+		box.Format = Maildir
+	}
+	return box
+}
+
+// unknown is the end of a name that is neither alias nor user.
+func (e *localExpansion) unknown(ctx context.Context, name, ext string) error {
+	if e.r.p.luserRelay != "" {
+		a, err := e.complete(e.luser(name, ext))
+		if err != nil {
+			return err
+		}
+		if !a.Equal(e.recipient) {
+			here, err := e.deliveredHere(ctx, a)
+			if err != nil {
+				return err
+			}
+			if target := address.Fold(a.Local); !here || target != name {
+				e.tr.add("expand", "luser_relay", e.recipient.Internal(), a.Internal(), first(nil))
+				e.forward(a)
+				return nil
+			}
+		}
+	}
+	if address.IsSpecialLocal(name, "") {
+		e.r.log.Warningf("required alias not found: %s", name)
+		e.add(LocalTarget{Kind: LocalDiscard, Reason: "discarded"})
+		return nil
+	}
+	return &DeliveryError{DSN: "5.1.1", Reason: fmt.Sprintf("unknown user: %q", name)}
+}
+
+// luser fills in luser_relay: $user, $local, $domain, $recipient, $extension.
+func (e *localExpansion) luser(name, ext string) string {
+	values := map[string]string{
+		"user": name, "local": e.recipient.Local, "domain": e.recipient.Domain,
+		"recipient": e.recipient.Internal(), "extension": strings.TrimLeft(ext, e.r.delimiter.Set),
+		"recipient_delimiter": "",
+	}
+	if ext != "" {
+		values["recipient_delimiter"] = ext[:1]
+	}
+	return os.Expand(strings.NewReplacer("$(", "${", ")", "}").Replace(e.r.p.luserRelay),
+		func(n string) string { return values[strings.Trim(n, " ")] })
+}
