@@ -21,7 +21,7 @@
 // restriction is one function of a table in restrictions.go; a new one is a new
 // row there.
 //
-// It imports address, config, origin, route, smtp and table.
+// It imports address, config, header, origin, route, smtp, syntax and table.
 package access
 
 import (
@@ -175,7 +175,7 @@ func (p *Policy) openNetworks(ctx context.Context, o Options) (err error) {
 
 // compile reads the lists and the user's own classes.
 func (p *Policy) compile(ctx context.Context, o Options) error {
-	c := &compiler{p: p, o: o, open: map[string]bool{}}
+	c := &compiler{p: p, o: o}
 	c.classNames = o.Settings.List("smtpd_restriction_classes")
 	for _, name := range c.classNames {
 		v, ok := o.Settings.Lookup(name)
@@ -203,16 +203,35 @@ func (p *Policy) compile(ctx context.Context, o Options) error {
 // keeps foreign mail out, as smtpd(8) does.
 func (p *Policy) refuseOpenRelay(s *config.Settings) error {
 	for _, parameter := range []string{"smtpd_relay_restrictions", "smtpd_recipient_restrictions"} {
-		for _, r := range p.lists[parameter] {
-			switch r.name {
-			case "reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit", "check_relay_domains":
-				return nil
-			}
+		if p.keepsForeignMailOut(p.lists[parameter], map[string]bool{}) {
+			return nil
 		}
 	}
 	at := s.Value("smtpd_relay_restrictions").At
 	return fmt.Errorf("%v: in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: "+
 		"reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains", at)
+}
+
+// keepsForeignMailOut looks for such a restriction, in classes too. One that is
+// only to warn does not count. seen are the classes that were looked into.
+func (p *Policy) keepsForeignMailOut(list []restriction, seen map[string]bool) bool {
+	for _, r := range list {
+		if r.warn {
+			continue
+		}
+		switch r.name {
+		case "reject_unauth_destination", "defer_unauth_destination", "reject", "defer", "defer_if_permit", "check_relay_domains":
+			return true
+		}
+		if seen[r.name] {
+			continue
+		}
+		seen[r.name] = true
+		if p.keepsForeignMailOut(p.classes[r.name], seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // words cuts a restriction list; "{ name, arg }" groups come apart too.
@@ -233,7 +252,6 @@ type compiler struct {
 	p          *Policy
 	o          Options
 	classNames []string
-	open       map[string]bool
 }
 
 // A restriction is one compiled item of a list.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"postern/internal/address"
+	"postern/internal/header"
+	"postern/internal/route"
 	"postern/internal/smtp"
 	"postern/internal/table"
 )
@@ -51,16 +53,27 @@ func checkRecipient(c *compiler, m *table.Maps) func(context.Context, *evaluatio
 		if !e.req.HasRcpt {
 			return dunno
 		}
-		d := e.checkAddress(ctx, c, m, e.req.Recipient, classRecipient)
-		if d.permit && strings.ContainsAny(e.req.Recipient.Local, "@!%") && !c.p.allowUntrustedRouting {
-			return dunno // the row speaks for the outer domain, not for where the mail would go
-		}
-		return d
+		return e.checkAddress(ctx, c, m, e.req.Recipient, classRecipient)
 	}
 }
 
+// checkAddress looks an address up as it is resolved: john%example.org@localhost
+// is john@example.org. A row never permits a recipient that wants to be sent on,
+// for it speaks of the outer domain.
 func (e *evaluation) checkAddress(ctx context.Context, c *compiler, m *table.Maps, a address.Address, class string) decision {
-	keys := table.AccessAddressKeys(e.p.router.Rewrite(a), c.p.delimiter, c.p.parentsWithoutDot)
+	asked := e.p.router.Rewrite(a)
+	routed := false
+	if strings.ContainsAny(asked.Local, "@!%") {
+		res, err := e.p.router.Resolve(ctx, asked, address.Address{}, e.trace)
+		var f *route.Failure
+		if errors.As(err, &f) {
+			return decision{reply: route.FailureReply(a, class, err)}
+		}
+		if err == nil {
+			asked, routed = res.Address, res.Routed
+		}
+	}
+	keys := table.AccessAddressKeys(asked, c.p.delimiter, c.p.parentsWithoutDot)
 	if a.IsNull() {
 		keys = table.OnlyKey(c.p.nullKey)
 	}
@@ -68,7 +81,11 @@ func (e *evaluation) checkAddress(ctx context.Context, c *compiler, m *table.Map
 	if !ok {
 		return dunno
 	}
-	return e.act(ctx, found, d, a.Internal(), class)
+	d = e.act(ctx, found, d, a.Internal(), class)
+	if d.permit && routed && class == classRecipient && !c.p.allowUntrustedRouting {
+		return dunno
+	}
+	return d
 }
 
 // find asks an access table. ok is false when it has no row; the decision is
@@ -93,10 +110,11 @@ func (e *evaluation) act(ctx context.Context, found table.Found, failed decision
 		return failed
 	}
 	value := strings.TrimSpace(found.Value)
-	verb, text, _ := strings.Cut(value, " ")
-	text = strings.TrimSpace(text)
-	verb = strings.ToUpper(verb)
-	switch verb {
+	verb, text := value, ""
+	if i := strings.IndexAny(value, " \t"); i >= 0 {
+		verb, text = value[:i], strings.TrimSpace(value[i:])
+	}
+	switch verb = strings.ToUpper(verb); verb {
 	case "OK", "RELAY":
 		return permit
 	case "DUNNO":
@@ -121,20 +139,28 @@ func (e *evaluation) act(ctx context.Context, found table.Found, failed decision
 		return e.effect(verb, text, name, class)
 	case "HOLD", "FILTER":
 		e.p.log.Warningf("%s: action %s of %s is not available", found.Table.Name(), verb, name)
-		return e.rejectAs(name, class, 451, "4.3.5", "Server configuration error")
+		return misconfigured
 	}
 	if allDigits(value) {
 		return permit
 	}
-	if d, ok := e.numeric(verb, text, name, class, found); ok {
-		return d
+	if len(verb) == 3 && (verb[0] == '4' || verb[0] == '5') && allDigits(verb) {
+		code := int(verb[0]-'0')*100 + int(verb[1]-'0')*10 + int(verb[2]-'0')
+		return e.refuse(name, class, code, verb[:1]+".7.1", text, "Access denied")
 	}
 	return e.asList(ctx, value, name, class, found)
 }
 
 // effect records a side effect for the whole message.
 func (e *evaluation) effect(verb, text, name, class string) decision {
-	if verb != "DISCARD" && text == "" || verb == "PREPEND" && !strings.Contains(text, ":") {
+	good := true
+	switch verb {
+	case "PREPEND":
+		good = header.Len([]byte(text)) == len(text) && text != ""
+	case "REDIRECT", "BCC":
+		good = strings.Contains(text, "@")
+	}
+	if !good {
 		e.p.log.Warningf("access action %s for %s: missing or bad argument %q", verb, name, text)
 		return dunno
 	}
@@ -161,43 +187,44 @@ func (e *evaluation) refuse(name, class string, code int, dsn, text, fallback st
 	return e.rejectAs(name, class, code, dsn, text)
 }
 
-// numeric handles "4NN text" and "5NN text".
-func (e *evaluation) numeric(verb, text, name, class string, found table.Found) (decision, bool) {
-	if len(verb) != 3 || !allDigits(verb) {
-		return dunno, false
-	}
-	code := int(verb[0]-'0')*100 + int(verb[1]-'0')*10 + int(verb[2]-'0')
-	if code < 400 || code > 599 || text == "" {
-		e.p.log.Warningf("%s: SMTP reply code configuration error: %s", found.Table.Name(), found.Value)
-		return decision{reply: smtp.R(450, "4.7.1", "Service unavailable")}, true
-	}
-	return e.refuse(name, class, code, string(verb[0])+".7.1", text, "Access denied"), true
-}
-
-// asList takes a result for a list of restrictions that need no argument.
+// asList takes a result for a list of restrictions that need no argument. They
+// speak of what was looked up: "<NAME>: CLASS rejected: ...".
 func (e *evaluation) asList(ctx context.Context, value, name, class string, found table.Found) decision {
 	if e.depth >= maxNesting || strings.Contains(value, ":") {
 		e.p.log.Warningf("%s: %q for %s is neither an action nor a list of restrictions", found.Table.Name(), found.Value, name)
-		return e.rejectAs(name, class, 451, "4.3.5", "Server configuration error")
+		return misconfigured
 	}
+	before := e.about
+	e.about = about{name, class}
 	e.depth++
-	defer func() { e.depth-- }()
+	defer func() { e.depth, e.about = e.depth-1, before }()
+	var list []restriction
+	warn := false
 	for _, w := range words(value) {
-		w = strings.ToLower(w)
-		var d decision
-		if check, ok := builtin[w]; ok {
-			d = check(ctx, e)
-		} else if _, ok := e.p.classes[w]; ok {
-			d = e.nested(ctx, w)
-		} else {
-			e.p.log.Warningf("%s: unknown smtpd restriction: %q", found.Table.Name(), w)
-			return e.rejectAs(name, class, 451, "4.3.5", "Server configuration error")
+		w = newName(strings.ToLower(w))
+		r := restriction{name: w, warn: warn}
+		warn = w == "warn_if_reject"
+		if warn {
+			continue
 		}
-		if d != dunno {
-			return d
+		if r.check = builtin[w]; r.check == nil {
+			r.check = e.byName(w, found)
 		}
+		list = append(list, r)
 	}
-	return dunno
+	return e.run(ctx, list)
+}
+
+// byName is the check of a word in an access table that is no restriction of
+// the manual: one of smtpd_restriction_classes, or a mistake.
+func (e *evaluation) byName(name string, found table.Found) func(context.Context, *evaluation) decision {
+	if _, ok := e.p.classes[name]; ok {
+		return func(ctx context.Context, e *evaluation) decision { return e.nested(ctx, name) }
+	}
+	return func(_ context.Context, e *evaluation) decision {
+		e.p.log.Warningf("%s: unknown smtpd restriction: %q", found.Table.Name(), name)
+		return misconfigured
+	}
 }
 
 func allDigits(s string) bool {
@@ -207,27 +234,4 @@ func allDigits(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// fitDSN makes an enhanced code fit the reply code and what is refused: a x.1.y
-// about a sender is not one about a recipient.
-func fitDSN(code int, dsn, class string) string {
-	first := string(rune('0' + code/100))
-	detail, ok := strings.CutPrefix(dsn[1:], ".1.")
-	if !ok {
-		return first + dsn[1:]
-	}
-	fits := "" // what each detail from 0 to 8 becomes
-	switch class {
-	case classSender:
-		fits = "078770778"
-	case classRecipient:
-		fits = "012345632"
-	default:
-		return first + ".0.0"
-	}
-	if len(detail) != 1 || detail[0] < '1' || detail[0] > '8' {
-		return first + ".1.0"
-	}
-	return first + ".1." + fits[detail[0]-'0':][:1]
 }

@@ -12,8 +12,8 @@ import (
 const (
 	classClient    = "Client host"
 	classHelo      = "Helo command"
-	classSender    = "Sender address"
-	classRecipient = "Recipient address"
+	classSender    = route.SenderClass
+	classRecipient = route.RecipientClass
 	classData      = "Data command"
 	classEndOfData = "End-of-data"
 	classEtrn      = "Etrn command"
@@ -29,7 +29,13 @@ type decision struct {
 var (
 	dunno  = decision{}
 	permit = decision{permit: true}
+	// misconfigured is the answer when a list or an access table says what
+	// nobody understands.
+	misconfigured = decision{reply: smtp.R(451, "4.3.5", "Server configuration error")}
 )
+
+// about is what a restriction speaks of: "<name>: class rejected: ...".
+type about struct{ name, class string }
 
 // evaluation is one pass through the lists of one command.
 type evaluation struct {
@@ -37,6 +43,7 @@ type evaluation struct {
 	req   *Request
 	trace *route.Trace
 	class string // of the list that is being read
+	about about  // set while the result of an access table is read as a list
 
 	listed, senderListed bool // the existence checks were made
 	discarded            bool
@@ -60,8 +67,12 @@ func (p *Policy) Helo(ctx context.Context, r *Request) Verdict {
 	return p.early(ctx, r, "smtpd_helo_restrictions", classHelo)
 }
 
-// Mail asks the sender list, when rejects are not delayed.
+// Mail refuses an impossible sender address, and asks the sender list, when
+// rejects are not delayed.
 func (p *Policy) Mail(ctx context.Context, r *Request) Verdict {
+	if err := p.router.CheckSyntax(ctx, r.Sender); err != nil {
+		return Verdict{Reply: route.FailureReply(r.Sender, classSender, err)}
+	}
 	return p.early(ctx, r, "smtpd_sender_restrictions", classSender)
 }
 
@@ -79,8 +90,29 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 	if r.Recipient.Domain == "" && address.Fold(r.Recipient.Local) == "postmaster" {
 		return Verdict{}
 	}
+	if err := p.router.CheckSyntax(ctx, r.Recipient); err != nil {
+		return Verdict{Reply: route.FailureReply(r.Recipient, classRecipient, err)}
+	}
 	e := &evaluation{p: p, req: r, trace: tr}
-	type stage struct{ parameter, class string }
+	for _, s := range p.rcptStages() {
+		d := e.list(ctx, s.parameter, s.class)
+		if !d.reply.IsZero() || e.hangup {
+			return e.verdict(d)
+		}
+	}
+	// A pending defer_if_permit comes before the question whether the recipient
+	// exists.
+	if p.rejectUnlisted && !p.unlistedOff && !e.discarded && e.ifPermit.IsZero() {
+		return e.verdict(rejectUnlistedRecipient(ctx, e))
+	}
+	return e.verdict(dunno)
+}
+
+// stage is a list, or rather what it is about.
+type stage struct{ parameter, class string }
+
+// rcptStages are the lists that are asked at RCPT, in order.
+func (p *Policy) rcptStages() []stage {
 	var order []stage
 	if p.delayReject {
 		order = append(order, stage{"smtpd_client_restrictions", classClient},
@@ -88,26 +120,9 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 	}
 	relay, rcpt := stage{"smtpd_relay_restrictions", classRecipient}, stage{"smtpd_recipient_restrictions", classRecipient}
 	if p.relayFirst {
-		order = append(order, relay, rcpt)
-	} else {
-		order = append(order, rcpt, relay)
+		return append(order, relay, rcpt)
 	}
-	for _, s := range order {
-		if d := e.list(ctx, s.parameter, s.class); !d.reply.IsZero() {
-			return e.verdict(d)
-		}
-	}
-	if p.rejectUnlistedSender {
-		if d := rejectUnlistedSender(ctx, e); !d.reply.IsZero() {
-			return e.verdict(d)
-		}
-	}
-	if p.rejectUnlisted && !p.unlistedOff && !e.discarded {
-		if d := rejectUnlistedRecipient(ctx, e); !d.reply.IsZero() {
-			return e.verdict(d)
-		}
-	}
-	return e.verdict(dunno)
+	return append(order, rcpt, relay)
 }
 
 // Data asks the list of the DATA command.
@@ -125,32 +140,54 @@ func (p *Policy) late(ctx context.Context, r *Request, parameter, class string) 
 	return e.verdict(e.list(ctx, parameter, class))
 }
 
-// list reads one list from left to right.
+// list reads one list from left to right. smtpd_reject_unlisted_sender stands
+// at the end of the sender list.
 func (e *evaluation) list(ctx context.Context, parameter, class string) decision {
 	e.class = class
-	return e.run(ctx, e.p.lists[parameter])
+	d := e.run(ctx, e.p.lists[parameter])
+	if class == classSender && e.p.rejectUnlistedSender && d.reply.IsZero() && !e.discarded {
+		return rejectUnlistedSender(ctx, e)
+	}
+	return d
 }
 
 func (e *evaluation) run(ctx context.Context, list []restriction) decision {
 	for i := range list {
 		r := &list[i]
+		pending := e.ifPermit
 		d := r.check(ctx, e)
-		if !d.reply.IsZero() && r.warn {
-			e.note("reject_warning", d.reply.String())
-			continue
+		if e.hangup {
+			return d
 		}
-		if d != dunno || e.hangup {
+		if r.warn {
+			d = e.warn(d, pending)
+		}
+		if d != dunno {
 			return d
 		}
 	}
 	return dunno
 }
 
+// warn makes a note of what warn_if_reject keeps a restriction from doing. A
+// permit counts all the same, and so does defer_if_reject.
+func (e *evaluation) warn(d decision, pending smtp.Reply) decision {
+	if e.ifPermit != pending {
+		e.note("reject_warning", e.ifPermit.String())
+		e.ifPermit = pending
+	}
+	if !d.reply.IsZero() {
+		e.note("reject_warning", d.reply.String())
+		return dunno
+	}
+	return d
+}
+
 // nested reads a list of smtpd_restriction_classes.
 func (e *evaluation) nested(ctx context.Context, class string) decision {
 	if e.depth >= maxNesting {
 		e.p.log.Warningf("restriction class %s: nesting of more than %d", class, maxNesting)
-		return e.fail("Server configuration error")
+		return misconfigured
 	}
 	e.depth++
 	defer func() { e.depth-- }()
@@ -182,6 +219,9 @@ func (e *evaluation) deferIfReject(r smtp.Reply) {
 
 // subject is what the list at hand is about, as it stands in reject texts.
 func (e *evaluation) subject() (name, class string) {
+	if e.about != (about{}) {
+		return e.about.name, e.about.class
+	}
 	switch e.class {
 	case classClient:
 		return e.client(), classClient
@@ -203,24 +243,13 @@ func (e *evaluation) client() string {
 	return e.req.ClientName + "[" + e.req.ClientAddr.String() + "]"
 }
 
-// itself is a text about the subject of the list.
-func (e *evaluation) itself(text string) string {
-	name, class := e.subject()
-	return "<" + name + ">: " + class + " rejected: " + text
-}
-
 func (e *evaluation) reject(code int, dsn, text string) decision {
 	name, class := e.subject()
 	return e.rejectAs(name, class, code, dsn, text)
 }
 
 func (e *evaluation) rejectAs(name, class string, code int, dsn, text string) decision {
-	return decision{reply: smtp.R(code, fitDSN(code, dsn, class), "<"+name+">: "+class+" rejected: "+text)}
-}
-
-// fail refuses for now, because the configuration or a table does not work.
-func (e *evaluation) fail(text string) decision {
-	return e.reject(451, "4.3.5", text)
+	return decision{reply: route.Rejection(name, class, code, dsn, text)}
 }
 
 // note is a line for the log beside the verdict: warn_if_reject, INFO, REDIRECT.

@@ -34,11 +34,11 @@ var builtin = map[string]func(ctx context.Context, e *evaluation) decision{
 	"reject_multi_recipient_bounce": rejectMultiRecipientBounce,
 	"reject_plaintext_session":      rejectPlaintext,
 	"defer_if_permit": func(_ context.Context, e *evaluation) decision {
-		e.deferIfPermit(smtp.R(450, "4.3.2", e.itself("Service unavailable")))
+		e.deferIfPermit(e.reject(450, "4.7.0", "defer_if_permit requested").reply)
 		return dunno
 	},
 	"defer_if_reject": func(_ context.Context, e *evaluation) decision {
-		e.deferIfReject(smtp.R(450, "4.3.2", e.itself("Service unavailable")))
+		e.deferIfReject(e.reject(450, "4.7.0", "defer_if_reject requested").reply)
 		return dunno
 	},
 	// smtpd refuses unauthorised pipelining for every command before any list
@@ -54,6 +54,14 @@ var renamed = map[string]string{
 	"reject_unknown_client":    "reject_unknown_client_hostname",
 	"reject_unknown_address":   "reject_unknown_sender_domain",
 	"reject_maps_rbl":          "reject_rbl_client",
+}
+
+// newName is the name by which the manual knows a restriction today.
+func newName(name string) string {
+	if to, ok := renamed[name]; ok {
+		return to
+	}
+	return name
 }
 
 // absent are restrictions of Postfix that Postern does not evaluate: they ask
@@ -94,9 +102,7 @@ func takesArgument(name string) bool {
 
 // bind finds the function of a restriction.
 func (c *compiler) bind(ctx context.Context, r *restriction) error {
-	if to, ok := renamed[r.name]; ok {
-		r.name = to
-	}
+	r.name = newName(r.name)
 	if check, ok := builtin[r.name]; ok {
 		r.check = check
 		return nil
@@ -140,7 +146,8 @@ func permitMynetworks(ctx context.Context, e *evaluation) decision {
 		return dunno
 	}
 	e.p.log.Warningf("mynetworks: %v", err)
-	return e.fail("Temporary lookup failure")
+	name, _ := e.subject()
+	return decision{reply: smtp.R(451, "4.3.0", "<"+name+">: Temporary lookup failure")}
 }
 
 func permitInetInterfaces(_ context.Context, e *evaluation) decision {
@@ -193,7 +200,7 @@ func (e *evaluation) authorized(ctx context.Context) (bool, decision) {
 	}
 	ok, err := e.p.router.Authorized(ctx, e.req.Recipient, e.trace)
 	if err != nil {
-		return false, decision{reply: route.FailureReply(e.req.Recipient, "Recipient address", err)}
+		return false, decision{reply: route.FailureReply(e.req.Recipient, classRecipient, err)}
 	}
 	return ok, dunno
 }

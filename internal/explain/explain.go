@@ -122,22 +122,24 @@ func toReply(r smtp.Reply) Reply {
 	return Reply{r.Code, r.Enhanced, strings.ReplaceAll(r.Text, "\n", " ")}
 }
 
-// class fills in the class of the address as given.
+// class fills in the class of the address as given. When a list of higher
+// precedence fails, the class is that of the lists that work: the reply tells of
+// the failure.
 func (x *Explainer) class(ctx context.Context, e *Explanation, a address.Address) {
 	class, why, err := x.Router.Classify(ctx, a.Domain, nil)
+	listed := x.Router.Listed(ctx, a.Domain)
+	if err != nil && len(listed) > 0 {
+		class, why = listed[0].Class, listed[0]
+	}
 	e.Class = class.String()
 	e.ClassReason = ClassReason{Parameter: why.Parameter, Table: why.Table, Key: why.Key}
-	if err != nil {
-		return
-	}
 	if !why.At.IsZero() {
 		e.ClassReason.At = &why.At
 	}
-	if class == route.Default {
-		return
-	}
-	for _, w := range x.Router.AlsoListed(ctx, a.Domain, class) {
-		e.ClassReason.Also = append(e.ClassReason.Also, Also{w.Class.String(), w.Parameter, w.At})
+	for _, w := range listed {
+		if w.Class > class {
+			e.ClassReason.Also = append(e.ClassReason.Also, Also{w.Class.String(), w.Parameter, w.At})
+		}
 	}
 }
 
@@ -302,6 +304,11 @@ func (e Explanation) finish(dir string) Explanation {
 			c := at.RelativeTo(dir)
 			e.Steps[i].At = &c
 		}
+		also := make([]origin.At, 0, len(e.Steps[i].Also))
+		for _, at := range e.Steps[i].Also {
+			also = append(also, at.RelativeTo(dir))
+		}
+		e.Steps[i].Also = also
 	}
 	for i := range e.Recipients {
 		if e.Recipients[i].Via == nil {

@@ -104,11 +104,10 @@ type Envelope struct {
 
 // Replies of the end of a message, in Postfix's words.
 var (
-	replyFull      = smtp.R(452, "4.3.1", "Insufficient system storage")
 	replyIll       = smtp.R(451, "4.3.0", "Error: queue file write error")
 	replyHops      = smtp.R(554, "5.4.0", "Error: too many hops")
 	replyNoRcpt    = smtp.R(550, "5.1.0", "Error: no recipients specified")
-	replyNoSpace   = replyFull
+	replyNoSpace   = smtp.R(452, "4.3.1", "Insufficient system storage")
 	replyTemporary = smtp.R(451, "4.3.0", "Temporary lookup failure")
 )
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"postern/internal/address"
 	"postern/internal/header"
 	"postern/internal/route"
 	"postern/internal/smtp"
@@ -13,8 +12,8 @@ import (
 )
 
 // Internal prepares a message that was made here, a notification or what a
-// local alias sends on: its recipients are expanded as those of mail from
-// outside, the text gets a Received header, and a notification the fields that
+// local alias sends on: its recipients are expanded, but nobody gets a copy
+// (always_bcc and its like are for mail from outside), the text gets a Received header, and a notification the fields that
 // it lacks. e.Recipients are the recipients before expansion. The caller
 // commits what comes back, or aborts its draft.
 func (in *Intake) Internal(ctx context.Context, e spool.Envelope, text io.WriterTo, size int64) (spool.New, error) {
@@ -39,7 +38,7 @@ func (in *Intake) Internal(ctx context.Context, e spool.Envelope, text io.Writer
 		letter.Abort()
 		return spool.New{}, err
 	}
-	e.Recipients, e.Arrival, e.MessageID = list, letter.arrival, letter.messageID
+	e.Recipients, e.Arrival, e.MessageID = list, letter.arrival, letter.head.messageID
 	in.logMessageID(letter)
 	return spool.New{Draft: letter.draft, Envelope: e}, nil
 }
@@ -49,7 +48,7 @@ func (in *Intake) expandInternal(ctx context.Context, e spool.Envelope) ([]spool
 	for i, r := range e.Recipients {
 		given[i] = routeRecipient(r)
 	}
-	list, err := in.router.ExpandWithSender(ctx, address.Split(e.Sender), given, nil)
+	list, err := in.router.Expand(ctx, given, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -20,14 +19,12 @@ type Letter struct {
 	in    *Intake
 	draft *spool.Draft
 
-	local     bool   // submitted here: the header is completed
-	from      string // for a missing From header
-	head      []byte // the header section, as long as it is being collected
-	inBody    bool
-	hops      int
-	messageID string
-	err       error // of the first write that failed
-	arrival   time.Time
+	local   bool   // submitted here: the header is completed
+	from    string // for a missing From header
+	head    section
+	inBody  bool
+	err     error // of the first write that failed
+	arrival time.Time
 }
 
 // Source is where a message comes from, for its Received header.
@@ -39,7 +36,6 @@ type Source struct {
 	FullName string
 	Sender   address.Address
 	Prepend  []string // header lines of access tables (PREPEND), put first
-	To       bool     // a To, Cc or Bcc is not missing: recipients came from elsewhere
 }
 
 // ID is the queue id.
@@ -51,6 +47,7 @@ func (l *Letter) Start(s Source) {
 	l.local = s.Local || l.in.alwaysAdd
 	if l.local {
 		l.from = fromHeader(s, l.in.myorigin)
+		l.head.have = map[string]bool{}
 	}
 	r := s.Received
 	r.Hostname, r.Software, r.ID, r.Date = l.in.hostname, l.in.software, l.ID(), l.arrival
@@ -90,11 +87,7 @@ func (l *Letter) Write(p []byte) (int, error) {
 		l.put(p)
 		return len(p), l.err
 	}
-	seen := max(0, len(l.head)-1)
-	l.head = append(l.head, p...)
-	if l.head[0] == '\n' || bytes.Contains(l.head[seen:], []byte("\n\n")) || len(l.head) > l.in.headerSize {
-		l.endHeader()
-	}
+	l.header(p)
 	return len(p), l.err
 }
 
@@ -103,81 +96,6 @@ func (l *Letter) put(p []byte) {
 	if l.err == nil && len(p) > 0 {
 		_, l.err = l.draft.Write(p)
 	}
-}
-
-// endHeader passes the header section on, without the fields that are dropped,
-// with those that are added, and with an empty line before the body.
-func (l *Letter) endHeader() {
-	head := l.head
-	l.head, l.inBody = nil, true
-	size := header.Len(head)
-	have := map[string]bool{}
-	keep := 0 // start of the run of fields that are passed on as they are
-	for f := range header.Fields(head[:size]) {
-		name := l.note(f, have)
-		if l.in.drop[name] {
-			l.put(head[keep:f.Offset])
-			keep = f.Offset + len(f.Raw)
-		}
-	}
-	l.put(head[keep:size])
-	if size > 0 && head[size-1] != '\n' {
-		l.put([]byte("\n"))
-	}
-	l.complete(have)
-	if rest := head[size:]; len(rest) > 0 {
-		if rest[0] != '\n' {
-			l.put([]byte("\n"))
-		}
-		l.put(rest)
-	}
-}
-
-// note remembers what matters of a field and returns its folded name.
-func (l *Letter) note(f header.Field, have map[string]bool) string {
-	name := address.Fold(string(f.Name))
-	switch name {
-	case "received":
-		l.hops++
-	case "message-id":
-		if l.messageID == "" {
-			l.messageID = f.Unfold()
-		}
-	}
-	if l.local {
-		have[name] = true
-	}
-	return name
-}
-
-// complete adds the fields that locally submitted mail lacks.
-func (l *Letter) complete(have map[string]bool) {
-	if !l.local {
-		return
-	}
-	var buf []byte
-	resent := ""
-	if have["resent-from"] || have["resent-to"] || have["resent-date"] {
-		resent = "Resent-"
-	}
-	has := func(name string) bool { return have[strings.ToLower(resent)+name] }
-	if !has("message-id") {
-		id := header.AppendMessageID(nil, l.ID(), l.in.hostname, l.arrival)
-		if l.messageID == "" {
-			l.messageID = string(id)
-		}
-		buf = append(append(append(buf, resent+"Message-Id: "...), id...), '\n')
-	}
-	if !has("date") {
-		buf = append(header.AppendDate(append(buf, resent+"Date: "...), l.arrival), '\n')
-	}
-	if !has("from") {
-		buf = append(append(buf, resent...), l.from...)
-	}
-	if l.in.undisclosed != "" && !has("to") && !has("cc") {
-		buf = append(append(buf, l.in.undisclosed...), '\n')
-	}
-	l.put(buf)
 }
 
 // Abort gives the letter up. Nothing of it stays.
@@ -195,7 +113,7 @@ func (l *Letter) Commit(ctx context.Context, env Envelope) smtp.Reply {
 		return storeReply(l.err)
 	}
 	l.in.logMessageID(l)
-	if l.hops+1 >= l.in.hops {
+	if l.head.hops+1 >= l.in.hops {
 		l.Abort()
 		return replyHops
 	}
@@ -232,7 +150,7 @@ func (l *Letter) store(ctx context.Context, e spool.Envelope) smtp.Reply {
 func (l *Letter) envelope(ctx context.Context, env Envelope) (spool.Envelope, smtp.Reply) {
 	e := spool.Envelope{
 		Arrival: l.arrival, SMTPUTF8: env.Params.SMTPUTF8, EightBit: env.Params.Body == "8BITMIME",
-		EnvID: env.Params.EnvID, Ret: env.Params.Ret, MessageID: l.messageID,
+		EnvID: env.Params.EnvID, Ret: env.Params.Ret, MessageID: l.head.messageID,
 	}
 	given := applyActions(env.Recipients, env.Actions)
 	if len(given) == 0 {
@@ -240,10 +158,7 @@ func (l *Letter) envelope(ctx context.Context, env Envelope) (spool.Envelope, sm
 	}
 	if l.in.noMapping {
 		e.Sender = l.in.router.Rewrite(env.Sender).Internal()
-		for _, g := range given {
-			g.Address = l.in.router.Rewrite(g.Address)
-			e.Recipients = append(e.Recipients, spoolRecipients([]route.Recipient{g})...)
-		}
+		e.Recipients = spoolRecipients(l.in.router.Complete(given))
 		return e, smtp.Reply{}
 	}
 	sender, err := l.in.router.Sender(ctx, env.Sender, nil)
@@ -288,7 +203,7 @@ func applyActions(given []route.Recipient, actions []access.Action) []route.Reci
 
 // logMessageID writes the line that ties a queue id to a message.
 func (in *Intake) logMessageID(l *Letter) {
-	id := l.messageID
+	id := l.head.messageID
 	if id == "" {
 		id = "<>"
 	}

@@ -71,16 +71,32 @@ func (e *localExpansion) unknown(ctx context.Context, name, ext string) error {
 	return &DeliveryError{DSN: "5.1.1", Reason: fmt.Sprintf("unknown user: %q", name)}
 }
 
-// luser fills in luser_relay: $user, $local, $domain, $recipient, $extension.
+// luser fills in luser_relay: $user, $local, $domain, $recipient,
+// $extension, $recipient_delimiter, also as ${name}, $(name), ${name?text if it
+// is not empty} and ${name:text if it is}.
 func (e *localExpansion) luser(name, ext string) string {
+	delimiter := ext
+	if ext == "" {
+		delimiter = e.r.delimiter.Set
+	}
+	delimiter = delimiter[:min(1, len(delimiter))]
 	values := map[string]string{
-		"user": name, "local": e.recipient.Local, "domain": e.recipient.Domain,
-		"recipient": e.recipient.Internal(), "extension": strings.TrimLeft(ext, e.r.delimiter.Set),
-		"recipient_delimiter": "",
+		"user": name, "local": name + ext, "domain": e.recipient.Domain,
+		"recipient": address.Address{Local: name + ext, Domain: e.recipient.Domain}.Internal(),
+		"extension": strings.TrimPrefix(ext, delimiter), "recipient_delimiter": delimiter,
 	}
-	if ext != "" {
-		values["recipient_delimiter"] = ext[:1]
-	}
-	return os.Expand(strings.NewReplacer("$(", "${", ")", "}").Replace(e.r.p.luserRelay),
-		func(n string) string { return values[strings.Trim(n, " ")] })
+	return os.Expand(strings.NewReplacer("$(", "${", ")", "}").Replace(e.r.p.luserRelay), func(text string) string {
+		name, conditional := text, ""
+		if i := strings.IndexAny(text, "?:"); i >= 0 {
+			name, conditional = text[:i], text[i+1:]
+		}
+		value := values[strings.Trim(name, " ")]
+		switch {
+		case len(name) == len(text):
+			return value
+		case (text[len(name)] == '?') == (value != ""):
+			return conditional
+		}
+		return ""
+	})
 }

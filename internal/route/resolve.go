@@ -286,14 +286,15 @@ func (r *Router) Classify(ctx context.Context, domain string, tr *Trace) (Class,
 	return why.Class, why, nil
 }
 
-// AlsoListed returns the classes of lower precedence than won that list the
-// domain too: a misconfiguration. Lists that fail are passed over.
-func (r *Router) AlsoListed(ctx context.Context, domain string, won Class) []Why {
-	var also []Why
-	for c := won + 1; c < Default; c++ {
+// Listed returns every domain list that has the domain, in the order of
+// precedence. Lists that fail are passed over. More than one is a
+// misconfiguration: only the first counts.
+func (r *Router) Listed(ctx context.Context, domain string) []Why {
+	var all []Why
+	for c := Local; c < Default; c++ {
 		if why, ok, err := r.askList(ctx, c, domain, nil); err == nil && ok {
-			also = append(also, why)
+			all = append(all, why)
 		}
 	}
-	return also
+	return all
 }

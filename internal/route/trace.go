@@ -1,6 +1,7 @@
 package route
 
 import (
+	"encoding/json"
 	"errors"
 
 	"postern/internal/origin"
@@ -27,6 +28,20 @@ type Step struct {
 	At        *origin.At  `json:"at,omitempty"`
 	Also      []origin.At `json:"also,omitempty"` // further rows of one answer
 	Depth     int         `json:"depth,omitempty"`
+}
+
+// MarshalJSON leaves "result" out of a step that failed: null would mean that
+// nothing was found.
+func (s Step) MarshalJSON() ([]byte, error) {
+	type plain Step
+	if s.Error == "" {
+		return json.Marshal(plain(s))
+	}
+	failed := struct {
+		plain
+		Result *string `json:"result,omitempty"`
+	}{plain: plain(s)}
+	return json.Marshal(failed)
 }
 
 // add records a step that has a result.

@@ -129,6 +129,7 @@ func (s *Server) sessionConfig(sv *service) (*smtpd.Config, error) {
 		ClientLimit:       v.Int("smtpd_client_connection_count_limit"),
 		ForbidBareNewline: bare, BareNewlineRejectCode: v.Int("smtpd_forbid_bare_newline_reject_code"),
 		ForbidUnauthPipe:    v.Bool("smtpd_forbid_unauth_pipelining"),
+		KeepStrayCR:         !v.Bool("cleanup_replace_stray_cr_lf"),
 		DiscardEhloKeywords: upperSet(v.List("smtpd_discard_ehlo_keywords")),
 		NoopCommands:        upperSet(v.List("smtpd_noop_commands")),
 		WrapperMode:         v.Bool("smtpd_tls_wrappermode"), TLSLogLevel: v.Int("smtpd_tls_loglevel"),

@@ -84,6 +84,15 @@ func (r *Reader) fill() error {
 	return r.err
 }
 
+// More reads once from the connection, unless the buffer is full. It waits when
+// the client has sent nothing.
+func (r *Reader) More() error {
+	if r.full() {
+		return nil
+	}
+	return r.fill()
+}
+
 // Line is a command line.
 type Line struct {
 	Text   []byte // without its end; valid until the next call of the Reader

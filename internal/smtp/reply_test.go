@@ -139,3 +139,36 @@ func FuzzReadReply(f *testing.F) {
 		}
 	})
 }
+
+func TestReplyClass(t *testing.T) {
+	tests := []struct {
+		reply                          Reply
+		positive, temporary, permanent bool
+		text                           string
+	}{
+		{R(250, "2.0.0", "Ok"), true, false, false, "250 2.0.0 Ok"},
+		{R(354, "", "go"), true, false, false, "354 go"},
+		{R(451, "4.3.0", "a\nb"), false, true, false, "451 4.3.0 a b"},
+		{R(550, "5.1.1", "no"), false, false, true, "550 5.1.1 no"},
+		{Reply{}, false, false, false, "0 "},
+	}
+	for _, tt := range tests {
+		r := tt.reply
+		if r.Positive() != tt.positive || r.Temporary() != tt.temporary || r.Permanent() != tt.permanent || r.String() != tt.text {
+			t.Errorf("%q: positive %v, temporary %v, permanent %v, want %+v", r, r.Positive(), r.Temporary(), r.Permanent(), tt)
+		}
+	}
+}
+
+func TestSplitEnhanced(t *testing.T) {
+	tests := []struct{ text, enhanced, rest string }{
+		{"5.1.1 User unknown", "5.1.1", "User unknown"},
+		{" 4.2.0  later", "4.2.0", "later"},
+		{"User unknown", "5.0.0", "User unknown"},
+	}
+	for _, tt := range tests {
+		if enhanced, rest := SplitEnhanced(tt.text, "5.0.0"); enhanced != tt.enhanced || rest != tt.rest {
+			t.Errorf("SplitEnhanced(%q) = %q, %q, want %q, %q", tt.text, enhanced, rest, tt.enhanced, tt.rest)
+		}
+	}
+}

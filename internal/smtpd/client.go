@@ -3,9 +3,6 @@ package smtpd
 import (
 	"context"
 	"net"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // unknown stands for a name that is not known.
@@ -38,27 +35,4 @@ func (ss *session) lookUpName(ctx context.Context) {
 		ss.client.ReverseName = printable(peer.Reverse)
 	}
 	ss.client.NameTemp = peer.Temporary
-}
-
-// printable makes text of the client fit for a log line: control characters and
-// octets that are not UTF-8 become question marks.
-func printable(s string) string {
-	bad := func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) }
-	if strings.IndexFunc(s, bad) < 0 {
-		return s
-	}
-	return strings.Map(func(r rune) rune {
-		if bad(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-// clip cuts text for a log line.
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
 }

@@ -154,16 +154,17 @@ func (ss *session) countJunk() {
 // without waiting for the reply where it has to wait: after a command that
 // ends a group, after any command before EHLO, before the greeting.
 func (ss *session) outOfStep() bool {
-	more := ss.in.Buffered()
-	if len(more) == 0 && !(ss.client.TLS == nil && pending(ss.raw)) {
-		return false
+	if len(ss.in.Buffered()) == 0 {
+		if ss.client.TLS != nil || !pending(ss.raw) {
+			return false
+		}
+		_ = ss.in.More() // for the log; an error shows at the next read
 	}
-	forbid := ss.config().ForbidUnauthPipe
 	if !ss.piping {
 		ss.piping = true
-		ss.log.Infof("improper command pipelining after %s from %s: %s", ss.where, &ss.client, escape(more[:min(len(more), 100)]))
+		ss.log.Infof("improper command pipelining after %s from %s: %s", ss.where, &ss.client, escape(ss.in.Buffered()))
 	}
-	return forbid
+	return ss.config().ForbidUnauthPipe
 }
 
 // looksLikeHeader reports whether a verb is the name of a header field and a

@@ -19,7 +19,9 @@ func (ss *session) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if ss.refused(ctx, ss.profile.Policy.Connect(ctx, &ss.client), nil) {
+	v := ss.profile.Policy.Connect(ctx, &ss.client)
+	ss.connectEffects = v.Effects
+	if ss.refused(ctx, v, nil) {
 		ss.denied = true
 		if ss.hangup {
 			return ss.leave(smtp.Reply{})
@@ -80,7 +82,9 @@ func (ss *session) ehlo(ctx context.Context, args string) (outcome, error) {
 func (ss *session) introduce(ctx context.Context, name string) bool {
 	ss.abort()
 	ss.client.Helo, ss.client.ESMTP = printable(name), false
-	if ss.refused(ctx, ss.profile.Policy.Helo(ctx, &ss.client), nil) {
+	v := ss.profile.Policy.Helo(ctx, &ss.client)
+	ss.heloEffects = v.Effects
+	if ss.refused(ctx, v, nil) {
 		ss.client.Helo, ss.state = "", stateStart
 		return false
 	}

@@ -116,7 +116,9 @@ type Verdict struct {
 	Hangup bool
 	// Notes are logged before the refusal, each on a line of its own:
 	// reject_warning, hold, discard, filter, warn, info.
-	Notes   []Note
+	Notes []Note
+	// Effects of Connect and Helo go into every transaction of the session,
+	// those of other methods into the open one.
 	Effects []Effect
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 
 	"postern/internal/smtp"
 )
@@ -36,7 +37,10 @@ func (ss *session) mail(ctx context.Context, args string) (outcome, error) {
 		ss.slowReply(ctx, refusal)
 		return bad, nil
 	}
-	ss.tx = &Transaction{Client: &ss.client, Config: c, Sender: path, Params: params}
+	ss.tx = &Transaction{
+		Client: &ss.client, Config: c, Sender: path, Params: params,
+		Effects: slices.Concat(ss.connectEffects, ss.heloEffects),
+	}
 	if !ss.acceptsSender(ctx) {
 		ss.tx = nil
 		return bad, nil

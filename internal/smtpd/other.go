@@ -49,12 +49,8 @@ func (ss *session) vrfy(ctx context.Context, args string) (outcome, error) {
 		ss.slowReply(ctx, badRecipient)
 		return bad, nil
 	}
-	t := ss.tx
-	if t == nil {
-		t = &Transaction{Client: &ss.client, Config: c}
-	}
-	r := Recipient{Path: path}
-	if ss.refused(ctx, ss.profile.Policy.Vrfy(ctx, t, path.Address), &r) {
+	t := &Transaction{Client: &ss.client, Config: c}
+	if ss.refused(ctx, ss.profile.Policy.Vrfy(ctx, t, path.Address), &Recipient{Path: path}) {
 		return bad, nil
 	}
 	ss.slowReply(ctx, smtp.R(252, "2.0.0", args))

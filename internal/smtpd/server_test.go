@@ -114,7 +114,7 @@ func TestEarlyTalker(t *testing.T) {
 	close(policy.spoken)
 	p.want("554 5.5.0 Error: SMTP protocol synchronization")
 	p.wantEnd()
-	h.log.contains(t, "improper command pipelining after CONNECT from unknown[127.0.0.1]: ")
+	h.log.contains(t, `improper command pipelining after CONNECT from unknown[127.0.0.1]: EHLO client.example\r\n`)
 }
 
 // failingListener fails with each of errs, then blocks until it is closed.

@@ -56,6 +56,8 @@ type session struct {
 	tx      *Transaction // not nil from stateMail on
 	body    Body         // not nil from stateRcpt on
 
+	connectEffects, heloEffects []Effect // of the policy, for every transaction
+
 	where    string // last command, for log lines
 	denied   bool   // refused at connect; only QUIT is heard
 	hangup   bool   // end after the replies are sent

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -252,5 +253,50 @@ func TestLongPipeline(t *testing.T) {
 	p.ask(".", "250 2.0.0 Ok: queued as QID1")
 	if got := len(h.intake.stored()[0].recipients); got != n {
 		t.Errorf("%d recipients are stored, want %d", got, n)
+	}
+}
+
+// What the policy says of a client or a HELO name counts for all its messages.
+func TestEffectsOfTheSession(t *testing.T) {
+	h := newHouse()
+	h.policy.connect = Verdict{Effects: []Effect{{"PREPEND", "X-Client: known"}}}
+	p := h.connect(t)
+	p.hello()
+	p.hello()
+	for i := range 2 {
+		p.ask("MAIL FROM:<a@b.example>", "250 2.1.0 Ok")
+		p.ask("RCPT TO:<hold@a.example>", "250 2.1.5 Ok")
+		p.ask("DATA", "354 End data with <CR><LF>.<CR><LF>")
+		p.ask(".", fmt.Sprintf("250 2.0.0 Ok: queued as QID%d", i+1))
+	}
+	want := []Effect{{"PREPEND", "X-Client: known"}, {"HOLD", "action"}}
+	for _, m := range h.intake.stored() {
+		if !slices.Equal(m.effects, want) {
+			t.Errorf("effects %v, want %v", m.effects, want)
+		}
+	}
+}
+
+// A body that takes back a failed Write is not believed.
+func TestPositiveReplyAfterWriteError(t *testing.T) {
+	h := newHouse()
+	h.intake.writeErr = errDisk
+	p := h.connect(t)
+	p.ask("MAIL FROM:<a@b.example>", "250 2.1.0 Ok")
+	p.ask("RCPT TO:<x@a.example>", "250 2.1.5 Ok")
+	p.ask("DATA", "354 End data with <CR><LF>.<CR><LF>")
+	p.ask("x\r\n.", "451 4.3.0 Error: queue file write error")
+}
+
+// A client that is refused with 421 at connect is not asked for more.
+func TestConnectHangup(t *testing.T) {
+	for _, v := range []Verdict{{Reply: smtp.R(421, "4.7.0", "go away")}, {Hangup: true}} {
+		h := newHouse()
+		h.policy.connect = v
+		p := h.connectSilently(t)
+		if !v.Reply.IsZero() {
+			p.want(v.Reply.String())
+		}
+		p.wantEnd()
 	}
 }

@@ -111,10 +111,8 @@ func (s *Spool) conclude(set []*debt, failed map[*debt]bool, covered place) erro
 		if failed[d] {
 			continue
 		}
-		e := d.entry
-		if e.debts--; e.debts == 0 && e.open == 0 {
-			s.strike(e)
-		}
+		d.entry.debts--
+		s.over(d.entry)
 	}
 	return nil
 }

@@ -15,11 +15,11 @@ import (
 // sync follows within milliseconds.
 //
 // After an error nothing new is in the spool and nothing was acknowledged; the
-// drafts are still to be aborted. Settlements and postponements of a change
-// that met ErrFull count in this process, and are written when there is space.
-// With Err not nil, what is on the disk is seen at the next Open, as after a
-// power cut. ctx is looked at only in the beginning: what has been placed in
-// the log cannot be called back.
+// drafts are still to be aborted. ErrFull undoes the settlements of a change
+// with New; those of other changes, and postponements, count in this process
+// and are written when there is space. With Err not nil, what is on the disk is
+// seen at the next Open, as after a power cut. ctx is looked at only in the
+// beginning: what has been placed in the log cannot be called back.
 func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -34,19 +34,31 @@ func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 		return nil, s.refuse(err)
 	}
 	s.watch(&c)
-	messages, tick, err := s.record(&c)
+	p, err := s.record(&c)
 	if err != nil {
 		return nil, err
 	}
 	if len(c.New) == 0 && !c.Sync {
 		nudge(s.lazy)
-		return nil, s.j.waitWritten(tick)
+		return nil, s.j.waitWritten(p.tick)
 	}
-	if err := s.j.waitSynced(tick); err != nil {
-		s.revoke(messages)
+	err = s.j.waitSynced(p.tick)
+	if err != nil {
+		s.revoke(&p)
+	}
+	s.unpin(&p)
+	if err != nil {
 		return nil, err
 	}
-	return messages, nil
+	return p.messages, nil
+}
+
+// placed is a change that stands in the log and in the index, and may not be
+// durable yet.
+type placed struct {
+	tick     int64
+	messages []*Message // that are new
+	settled  []undone   // what it settled beside them, to be taken back together
 }
 
 // refuse classes an error of writing a text. A failed sync of a file says
@@ -101,12 +113,12 @@ func (s *Spool) owns(m *Message, index int) error {
 }
 
 // record places the change in the log and applies it to the index.
-func (s *Spool) record(c *Change) ([]*Message, int64, error) {
+func (s *Spool) record(c *Change) (placed, error) {
 	r, blobs := s.encode(c)
 	meta := r.append(nil)
 	if s.tooLarge(meta, blobs) {
 		if err := s.spill(c); err != nil {
-			return nil, 0, s.refuse(err)
+			return placed{}, s.refuse(err)
 		}
 		r, blobs = s.encode(c)
 		meta = r.append(nil)
@@ -114,13 +126,53 @@ func (s *Spool) record(c *Change) ([]*Message, int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, 0, ErrClosed
+		return placed{}, ErrClosed
 	}
 	at, seg, tick, err := s.put(recordChange, meta, blobs)
 	if err != nil {
-		return nil, 0, err
+		return placed{}, err
 	}
-	return s.apply(c, &r, at, seg, tick, int64(len(meta))), tick, nil
+	p := placed{tick: tick}
+	if len(c.New) > 0 {
+		p.settled = s.pin(r.settle)
+	}
+	p.messages = s.apply(c, &r, at, seg, tick, int64(len(meta)))
+	return p, nil
+}
+
+// pin keeps messages that are about to be settled from being struck off, and
+// tells what will have been settled. The caller holds mu.
+func (s *Spool) pin(list []settled) []undone {
+	var pinned []undone
+	for _, v := range list {
+		e := s.index[v.id]
+		if e == nil {
+			continue
+		}
+		u := undone{id: v.id}
+		for _, o := range v.outcomes {
+			if !e.done[o.Index] {
+				u.indices = append(u.indices, o.Index)
+			}
+		}
+		e.pins++
+		pinned = append(pinned, u)
+	}
+	return pinned
+}
+
+// unpin ends what pin began.
+func (s *Spool) unpin(p *placed) {
+	if len(p.settled) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range p.settled {
+		e := s.index[u.id]
+		e.pins--
+		s.over(e)
+	}
 }
 
 func (s *Spool) tooLarge(meta []byte, blobs [][]byte) bool {
@@ -221,19 +273,27 @@ func (s *Spool) applySettled(v settled, at place) {
 	}
 	s.finished++
 	s.uncache(e)
-	if e.debts == 0 && !s.replaying {
-		s.strike(e)
-	}
+	s.over(e)
 }
 
-// revoke takes messages back whose record found no space: it may be written
-// yet, and so it is followed by one that settles them.
-func (s *Spool) revoke(messages []*Message) {
+// revoke takes a change back whose record found no space: it may be written
+// yet, and so it is followed by one that settles what was new and opens what
+// was settled. If there is no place for that one, the change stands.
+func (s *Spool) revoke(p *placed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range messages {
-		if s.drop(m.body) != nil {
-			return // the spool is ill; nothing more is written at all
-		}
+	r := changed{undo: p.settled}
+	for _, m := range p.messages {
+		r.settle = append(r.settle, m.body.whole())
+	}
+	at, _, _, err := s.put(recordChange, r.append(nil), nil)
+	if err != nil {
+		return
+	}
+	for _, v := range r.settle {
+		s.applySettled(v, at)
+	}
+	for _, u := range r.undo {
+		s.applyUndone(u)
 	}
 }

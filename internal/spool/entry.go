@@ -23,6 +23,7 @@ type entry struct {
 	done  []bool
 	open  int // recipients not done
 	debts int // deliveries that no checkpoint has covered
+	pins  int // changes that settled something and may yet be undone
 
 	schedule postponed // its deferrals: open recipients, ascending indices
 }
@@ -73,6 +74,15 @@ func (e *entry) settle(index int) bool {
 	e.open--
 	e.schedule.deferrals = slices.DeleteFunc(e.schedule.deferrals, func(d Deferral) bool { return d.Index == index })
 	return true
+}
+
+// whole settles all recipients.
+func (e *entry) whole() settled {
+	v := settled{id: e.id}
+	for i := range e.done {
+		v.outcomes = append(v.outcomes, Outcome{Index: i})
+	}
+	return v
 }
 
 // reopen takes back a settle.

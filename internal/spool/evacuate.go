@@ -134,13 +134,10 @@ func (s *Spool) abandon(e *entry, cause error) error {
 	return s.drop(e)
 }
 
-// drop settles all recipients of a message that cannot be delivered, or was
-// never accepted. The caller holds mu.
+// drop settles all recipients of a message that cannot be delivered. The caller
+// holds mu.
 func (s *Spool) drop(e *entry) error {
-	v := settled{id: e.id}
-	for i := range e.done {
-		v.outcomes = append(v.outcomes, Outcome{Index: i})
-	}
+	v := e.whole()
 	r := changed{settle: []settled{v}}
 	at, _, _, err := s.put(recordChange, r.append(nil), nil)
 	if err == nil {

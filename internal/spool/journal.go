@@ -218,10 +218,12 @@ func (j *journal) illness() error {
 	return j.err
 }
 
-// flush makes everything durable that is placed now.
+// flush makes everything durable that is placed now. What found no space is
+// tried once more: without a new record nobody else would.
 func (j *journal) flush() error {
 	j.mu.Lock()
 	tick := j.placed
+	j.refused = min(j.refused, j.written)
 	j.mu.Unlock()
 	return j.waitSynced(tick)
 }

@@ -186,6 +186,13 @@ func (s *Spool) first() *segment {
 	return s.j.active
 }
 
+// over strikes a message off if it is done with. The caller holds mu.
+func (s *Spool) over(e *entry) {
+	if e.open == 0 && e.debts == 0 && e.pins == 0 && !e.gone && !s.replaying {
+		s.strike(e)
+	}
+}
+
 // strike removes a message that is done with from the index. The caller holds
 // mu and has seen that nothing is open or owed.
 func (s *Spool) strike(e *entry) {

@@ -37,6 +37,8 @@
 // the Receipt, and the spool keeps the message until a checkpoint has made it
 // durable. Where it says Each (NFS, FUSE), or when Message.Durable is set, the
 // file, new/ and directories that were made are synced before Deliver returns.
+// Write-back is not started early (sync_file_range): on ext4 that was measured
+// to halve the rate of deliveries.
 //
 // # Mbox
 //

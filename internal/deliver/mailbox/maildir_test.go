@@ -261,11 +261,13 @@ func remove(t *testing.T, name string) {
 	}
 }
 
+// chmod changes a mode until the end of the test, when everything is removed.
 func chmod(t *testing.T, name string, mode os.FileMode) {
 	t.Helper()
 	if err := os.Chmod(name, mode); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Chmod(name, 0o700) })
 }
 
 func chmodBack(base string) {

@@ -1,0 +1,109 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+)
+
+func noRoom(op, name string) error {
+	if op == "write" {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+// TestChangeWithoutSpace: a notification and the recipient that it is about
+// are one change, also when the log finds no space for it at the last moment.
+func TestChangeWithoutSpace(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		applied bool
+		between func(t *testing.T, s *Spool)
+	}{
+		{"at once", false, func(*testing.T, *Spool) {}},
+		{"delivered in part", true, func(*testing.T, *Spool) {}},
+		{"after a checkpoint", true, func(t *testing.T, s *Spool) {
+			if err := s.Checkpoint(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newMailDisk()
+			v := d.process()
+			s := mustOpen(t, "/spool", simOptions(v, 1))
+			m := mustPut(t, s, testEnvelope(1, "a@x.test", "b@x.test"), []byte("x\n"))
+			mustCommit(t, s, settleOf(m, 0, nil))
+			draft, err := s.Create(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			draft.Write([]byte("sorry\n"))
+			c := settleOf(m, 1, nil)
+			if tt.applied {
+				if c.Settle[0].Outcomes[0].Applied, err = deliver(v, m, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.New = []New{{draft, testEnvelope(2, "back@x.test")}}
+			setFault(d, noRoom)
+			if _, err := s.Commit(context.Background(), c); !errors.Is(err, ErrFull) {
+				t.Fatalf("Commit without space = %v", err)
+			}
+			setFault(d, nil)
+			tt.between(t, s)
+			check := func(when string, s *Spool) {
+				t.Helper()
+				found := pendingOf(s)
+				if len(found) != 1 || found[m.ID].Message == nil || !found[m.ID].Done[0] || found[m.ID].Done[1] {
+					t.Errorf("%s: pending %v; want %s with its second recipient", when, found, m.ID)
+				} else if text := textOf(t, found[m.ID].Message); string(text) != "x\n" {
+					t.Errorf("%s: text %q", when, text)
+				}
+			}
+			check("after ErrFull", s)
+			if err := s.Checkpoint(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			last := mustPut(t, s, testEnvelope(3, "c@x.test"), []byte("y\n"))
+			mustCommit(t, s, settleOf(last, 0, nil))
+			check("with space again", s)
+			d.kill()
+			s.Close()
+			s = mustOpen(t, "/spool", simOptions(d.process(), 1))
+			check("after a kill", s)
+			mustCommit(t, s, settleOf(pendingOf(s)[m.ID].Message, 1, nil))
+			if err := s.Checkpoint(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if st := s.Stats(); st.Messages != 0 || st.Unstruck != 0 {
+				t.Errorf("Stats() = %+v, want nothing left", st)
+			}
+			mustClose(t, s)
+		})
+	}
+}
+
+// TestSpaceComesBack: the disk is full when the log wants to go on in its next
+// segment. When there is space again, everything works without a restart.
+func TestSpaceComesBack(t *testing.T) {
+	d := newMailDisk()
+	s := mustOpen(t, "/spool", simOptions(d.process(), 1))
+	defer mustClose(t, s)
+	m := mustPut(t, s, testEnvelope(1, "a@x.test"), []byte("x\n"))
+	setFault(d, noRoom)
+	late := Change{Defer: []Postponement{{Message: m, Deferrals: []Deferral{{0, "4.0.0", string(make([]byte, 1000))}}}}}
+	for range simOptions(simView{}, 1).SegmentSize/1000 + 10 { // until no record fits any more
+		if _, err := s.Commit(context.Background(), late); !errors.Is(err, ErrFull) {
+			t.Fatalf("Commit without space = %v", err)
+		}
+	}
+	setFault(d, nil)
+	mustCommit(t, s, late)
+	if err := s.Checkpoint(context.Background()); err != nil {
+		t.Errorf("Checkpoint when there is space again: %v", err)
+	}
+	mustPut(t, s, testEnvelope(2, "a@x.test"), []byte("z\n"))
+}
