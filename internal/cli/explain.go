@@ -106,7 +106,7 @@ func newExplainer(ctx context.Context, env Env, dir string, postfix bool) (*expl
 	service := settings
 	for _, m := range settings.Services() {
 		if m.Command == "smtpd" && m.Type == "inet" {
-			if service, err = settings.With(m.Overrides); err != nil {
+			if service, err = settings.ForService(m); err != nil {
 				opener.Close()
 				return nil, nil, err
 			}

@@ -6,20 +6,26 @@
 // expanded when everything is read, so the order of lines does not matter. Every
 // value remembers the file and line that set it.
 //
+// master.cf names the services: listeners and transports, each with -o options
+// that are settings of its own (ForService). Without the file there is one
+// listener on port 25 and the usual transports.
+//
 // Load checks all values against the catalogue (catalogue.tsv: name, type,
 // bounds, default, and one line of documentation for each parameter that Postern
 // acts on), so that the accessors cannot fail afterwards. What is wrong comes
-// back as one error with all places; what is only odd is in Warnings.
+// back as one error with all places; what is only odd, or wrong in a parameter
+// without effect, is in Warnings.
 //
 // Without compatibility_level in main.cf the level is 3.6; with compatibility =
 // postfix it is 0, as in Postfix.
 //
-// It imports address, origin and syntax.
+// It imports origin and syntax.
 package config
 
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -84,21 +90,28 @@ type Settings struct {
 }
 
 // Load reads dir/main.cf and dir/master.cf. The error joins everything that is
-// wrong, each with file and line; Settings comes back with it as far as the
-// files could be read, for commands that need only a part.
+// wrong, each with file and line, in the order of the files. Settings comes back
+// with it unless a file cannot be read, for commands that look at a broken
+// configuration: a parameter whose value is wrong is zero there.
 func Load(dir string, o Options) (*Settings, error) {
 	o = o.withDefaults()
 	s := &Settings{dir: dir, options: o, params: catalogue(), written: map[string]Value{}}
-	if err := s.readMain(); err != nil {
+	faults, err := s.readMain()
+	if err != nil {
 		return nil, err
 	}
+	more, err := s.readMaster()
+	if err != nil {
+		return nil, err
+	}
+	faults = append(faults, more...)
 	for _, ov := range o.Overrides {
 		s.written[ov.Name] = Value{Raw: ov.Value, At: ov.At, Set: true}
 	}
-	errs := []error{s.evaluate()}
-	errs = append(errs, s.readMaster())
+	faults = append(faults, s.evaluate()...)
+	s.limitProcesses()
 	s.lint()
-	return s, errors.Join(errs...)
+	return s, joinFaults(faults)
 }
 
 func (o Options) withDefaults() Options {
@@ -111,15 +124,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// readMain reads main.cf.
-func (s *Settings) readMain() error {
+// readMain reads main.cf. The error is that of a file that cannot be read.
+func (s *Settings) readMain() (faults []fault, err error) {
 	name := filepath.Join(s.dir, "main.cf")
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	var errs []error
 	for line, err := range syntax.Lines(f) {
 		at := origin.At{File: name, Line: line.Number, Text: line.Text}
 		switch {
@@ -127,13 +139,13 @@ func (s *Settings) readMain() error {
 			s.problem(at, "", err.Error())
 			continue
 		case err != nil:
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if err := s.setLine(at, line.Text); err != nil {
-			errs = append(errs, err)
+			faults = append(faults, fault{at, err})
 		}
 	}
-	return errors.Join(errs...)
+	return faults, nil
 }
 
 // setLine takes one logical line of main.cf.
@@ -141,7 +153,7 @@ func (s *Settings) setLine(at origin.At, text string) error {
 	text, _, _ = strings.Cut(text, "\x00")
 	name, value, err := syntax.NameValue(text)
 	if err != nil {
-		return fmt.Errorf("%v: %w", at, err)
+		return err
 	}
 	at.Parameter = name
 	if old, ok := s.written[name]; ok && old.Raw != value {
@@ -155,25 +167,35 @@ func (s *Settings) problem(at origin.At, parameter, text string, near ...string)
 	s.problems = append(s.problems, Problem{at, parameter, text, near})
 }
 
-// With returns the settings with overrides, as a master.cf service sees them.
+// With returns the settings with overrides on top; the last one of a name
+// counts. Without overrides it is s itself.
 func (s *Settings) With(overrides []Override) (*Settings, error) {
 	if len(overrides) == 0 {
 		return s, nil
 	}
 	c := *s
-	c.written = make(map[string]Value, len(s.written)+len(overrides))
-	for k, v := range s.written {
-		c.written[k] = v
-	}
+	c.written = maps.Clone(s.written)
 	for _, o := range overrides {
 		at := o.At
 		at.Parameter = o.Name
 		c.written[o.Name] = Value{Raw: o.Value, At: at, Set: true}
 	}
-	if err := c.evaluate(); err != nil {
+	c.problems = nil
+	if err := joinFaults(c.evaluate()); err != nil {
 		return nil, err
 	}
+	c.problems = s.problems
 	return &c, nil
+}
+
+// ForService returns the settings as the program of a master.cf service sees
+// them: with its -o options, and with $service_name and $process_name.
+func (s *Settings) ForService(m Service) (*Settings, error) {
+	own := []Override{
+		{Name: "service_name", Value: m.Name, At: m.At},
+		{Name: "process_name", Value: m.Command, At: m.At},
+	}
+	return s.With(append(own, m.Overrides...))
 }
 
 // Dir is the configuration directory.
@@ -224,17 +246,10 @@ func (s *Settings) List(name string) []string {
 // the catalogue has, such as local_destination_recipient_limit, have defaults
 // of their own.
 func (s *Settings) TransportInt(transport, suffix string) int {
-	name := transport + "_" + suffix
-	if n, ok := s.ints[name]; ok {
-		return int(n)
-	}
-	if v, ok := s.values[name]; ok {
-		if n, err := parseInt(v.Text); err == nil {
+	for _, name := range []string{transport + "_" + suffix, "default_" + suffix} {
+		if n, ok := s.ints[name]; ok {
 			return int(n)
 		}
-	}
-	if n, ok := s.ints["default_"+suffix]; ok {
-		return int(n)
 	}
 	return s.Int(suffix)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -116,42 +117,88 @@ notify_classes = bounce, { 2bounce }
 	}
 }
 
+// The answers are those of postconf -x of Postfix 3.7.11.
 func TestExpand(t *testing.T) {
-	s := mustLoad(t, "a = x\nb = $a$a\nempty =\nn = 10\n")
+	s := mustLoad(t, "empty =\nb = bee\nnested = <$b>\n")
 	tests := []struct{ in, want, err string }{
-		{"plain", "plain", ""},
-		{"$$", "$", ""},
-		{"$b-", "xx-", ""},
-		{"${b}", "xx", ""},
-		{"$(b)", "xx", ""},
-		{"${ b }", "xx", ""},
-		{"$undefined.", ".", ""},
-		{"${a?yes}", "yes", ""},
-		{"${empty?yes}", "", ""},
-		{"${empty:no}", "no", ""},
-		{"${a:no}", "", ""},
-		{"${a?{ yes }:{no}}", "yes", ""},
-		{"${empty?{yes}:{no}}", "no", ""},
-		{"${empty?{yes}:no}", "no", ""},
-		{"${a?t1:t2}", "t1:t2", ""},
-		{"${a?$b}", "xx", ""},
-		{"${{$a} == {x} ? {same} : {other}}", "same", ""},
-		{"${{$a} != {x} ? {same} : {other}}", "other", ""},
-		{"${{9} < {$n} ? {less} : {more}}", "less", ""},
-		{"${{9a} < {10} ? {less} : {more}}", "more", ""},
-		{"${{x} == {x}}", "true", ""},
-		{"${{x} == {y}}", "", ""},
-		{"${{x} == {y} : {no}}", "no", ""},
-		{"${{3.6} >=level {3.5.9} ? {new} : {old}}", "new", ""},
-		{"${{2} <level {10} ? {less} : {more}}", "less", ""},
-		{"$", "", "truncated macro reference"},
-		{"${a", "", "truncated macro reference"},
-		{"${}", "", "empty macro name"},
-		{"$-", "", "empty macro name"},
-		{"${a b}", "", "attribute name syntax error"},
-		{"${a?{x}y}", "", "attribute name syntax error"},
-		{"${{x} ~ {y}}", "", "attribute name syntax error"},
-		{"${{x} ==level {y}}", "", "bad compatibility level"},
+		{"[${b?{ a }}]", "[ a ]", ""},
+		{"[${b ? { a } : {c} }]", "[ a ]", ""},
+		{"[${b? a b }]", "[ a b ]", ""},
+		{"[${b?a:c}]", "[a:c]", ""},
+		{"[${empty?{a}: c d }]", "[ c d ]", ""},
+		{"[${empty:{ x } }]", "[ x ]", ""},
+		{"[${b?{a}x}]", "", `":" expected at`},
+		{"x$", "", "empty macro name"},
+		{"x${", "", "truncated macro reference"},
+		{"x${}", "", "empty macro name"},
+		{"x${ }", "x", ""},
+		{"${b-c}", "", "attribute name syntax error"},
+		{"$(b)", "bee", ""},
+		{"$(b?{x})", "x", ""},
+		{"${b?(x)}", "(x)", ""},
+		{"${ b }", "bee", ""},
+		{"[${{a}=={a}}]", "[true]", ""},
+		{"[${{a}=={b}}]", "[]", ""},
+		{"[${{a} != {b} ? {y}}]", "[y]", ""},
+		{"[${{a} == {b} ? {y}}]", "[]", ""},
+		{"[${{a} == {b} : {n}}]", "[n]", ""},
+		{"[${{010} == {10} ? {y} : {n}}]", "[y]", ""},
+		{"[${{10} > {9} ? {y} : {n}}]", "[y]", ""},
+		{"[${{10} > {9a} ? {y} : {n}}]", "[n]", ""},
+		{"[${{3.10} >level {3.9} ? {y}:{n}}]", "[y]", ""},
+		{"[${{x} >level {3.9} ? {y}:{n}}]", "", "malformed compatibility level syntax"},
+		{"[${{3} >=level {3.0} ? {y}:{n}}]", "[y]", ""},
+		{"[${{a} ~ {b}}]", "", `or ">" expected at`},
+		{"[$undefd]", "[]", ""},
+		{"[${undefd?{a}:{b}}]", "[b]", ""},
+		{"$$b", "$b", ""},
+		{"[${b:}]", "[]", ""},
+		{"[${b?}]", "[]", ""},
+		{"[${b?{}}]", "[]", ""},
+		{"${b}}", "bee}", ""},
+		{"$b-c", "bee-c", ""},
+		{"$b.c", "bee.c", ""},
+		{"[${{ a } == {a} ? {y} : {n}}]", "[n]", ""},
+		{"${{$b} == {bee} ? {${empty:{q}}} : {n}}", "q", ""},
+		{"${b?{a}:}", "a", ""},
+		{"[${empty?{a}:}]", "[]", ""},
+		{"[${?x}]", "[]", ""},
+		{"${b ?x}", "x", ""},
+		{"[${empty ?x}]", "[]", ""},
+		{"[${{ } == {} ?{y}:{n}}]", "[n]", ""},
+		{"[${{3.6.0.1} >level {3.9} ? {y}:{n}}]", "", "malformed compatibility level syntax"},
+		{"[${{3.} >level {3.9} ? {y}:{n}}]", "", "malformed compatibility level syntax"},
+		{"[${{} >level {3.9} ? {y}:{n}}]", "", "malformed compatibility level syntax"},
+		{"[${b?{a} : c}]", "[a]", ""},
+		{"[${b? {a}}]", "[a]", ""},
+		{"${b?x}{y}", "x{y}", ""},
+		{"$(b?{)})", "", "unbalanced {} in attribute expression"},
+		{"${b?)}", ")", ""},
+		{"[${{3} <level{4}?{y}}]", "[y]", ""},
+		{"[${b?{$$b}}]", "[$b]", ""},
+		{"[${b?$$b}]", "[$b]", ""},
+		{"[$nested]", "[<bee>]", ""},
+		{"[${{$empty} == {} ? {y}:{n}}]", "[y]", ""},
+		{"[${{a} < {b} ? {y}:{n}}]", "[y]", ""},
+		{"[${{B} < {a} ? {y}:{n}}]", "[y]", ""},
+		{"[${{-5} < {4} ? {y}:{n}}]", "[y]", ""},
+		{"[${{} < {4} ? {y}:{n}}]", "[y]", ""},
+		{"[${{a}==level {b}?{y}}]", "", "malformed compatibility level syntax"},
+		{"[${b?{a}:{c} }]", "[a]", ""},
+		{"[${b?{a}{c}}]", "", `":" expected at`},
+		{"[${{4}<{5}?{y} : n m }]", "[y]", ""},
+		{"[${{a}=={a} ? x }]", "[ x ]", ""},
+		{"[${{a}=={a}:}]", "[]", ""},
+		{"[${b?a}b}]", "[ab}]", ""},
+		{"[${b?a$(b)c}]", "[abeec]", ""},
+		{"[$(b?a${b}c)]", "[abeec]", ""},
+		{"[$(b?a)c)]", "[ac)]", ""},
+		{"[${b?a{x}c}]", "[a{x}c]", ""},
+		{"[$b$b]", "[beebee]", ""},
+		{"[$(b}]", "", "truncated macro reference"},
+		{"[${{3.6} >=level {3.6.1} ? {y}:{n}}]", "[n]", ""},
+		{"[${{1000000} >=level {3.6.1} ? {y}:{n}}]", "[y]", ""},
+		{"[${{-1} >=level {3.6.1} ? {y}:{n}}]", "", "malformed compatibility level syntax"},
 	}
 	for _, tt := range tests {
 		got, err := s.Expand(tt.in)
@@ -164,6 +211,34 @@ func TestExpand(t *testing.T) {
 		if err != nil || got != tt.want {
 			t.Errorf("Expand(%q) = %q, %v, want %q", tt.in, got, err, tt.want)
 		}
+	}
+}
+
+// Numbers beyond 64 bits are compared as numbers, where Postfix dies.
+func TestExpandLargeNumbers(t *testing.T) {
+	s := mustLoad(t, "")
+	for in, want := range map[string]string{
+		"${{99999999999999999999} < {4} ? {y} : {n}}":    "n",
+		"${{5} < {99999999999999999999} ? {y} : {n}}":    "y",
+		"${{0000} == {0} ? {y} : {n}}":                   "y",
+		"${{18446744073709551616} == {0} ? {y} : {n}}":   "n",
+		"${{00018446744073709551616} > {9} ? {y} : {n}}": "y",
+	} {
+		if got, err := s.Expand(in); err != nil || got != want {
+			t.Errorf("Expand(%q) = %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+// Values that double at every step end in an error, not in a full memory.
+func TestExpandGrowth(t *testing.T) {
+	var main strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&main, "v%d = $v%d$v%d\n", i, i+1, i+1)
+	}
+	_, err := load(t, main.String()+"v60 = x\nmydestination = $v0\n", "")
+	if err == nil || !strings.Contains(err.Error(), "unreasonable macro call nesting") {
+		t.Errorf("Load = %v, want an error", err)
 	}
 }
 
@@ -185,9 +260,16 @@ func TestErrorsNameThePlace(t *testing.T) {
 		{"process limit", "", "smtp inet n - n - x smtpd\n", `master.cf:1: bad process limit "x"`},
 		{"flag", "", "smtp inet x - n - - smtpd\n", `master.cf:1: field "private": "x" instead of y, n or -`},
 		{"option", "", "smtp inet n - n - - smtpd -o\n", "master.cf:1: -o needs name=value"},
+		{"plus and min", "smtpd_timeout = +0\n", "", "main.cf:1: invalid smtpd_timeout: +0 (min 1)"},
+		{"time max", "bounce_queue_lifetime = 101d\n", "", "main.cf:1: invalid bounce_queue_lifetime: 101d (max 8640000)"},
+		{"time overflow", "smtpd_timeout = 4000w\n", "", "bad time value or unit: 4000w"},
+		{"empty time", "smtpd_timeout =\n", "", "parameter smtpd_timeout: bad time value or unit: "},
+		{"32 bits", "hopcount_limit = 3000000000\n", "", "bad numerical configuration: hopcount_limit = 3000000000"},
+		{"level", "compatibility_level = x\n", "", `main.cf:1: malformed compatibility level syntax: "x"`},
+		{"service parameter", "relay_destination_recipient_limit = many\n", "", "main.cf:1: bad numerical configuration: relay_destination_recipient_limit = many"},
+		{"pipe parameter", "maildrop_time_limit = 1x\n", "maildrop unix - n n - - pipe argv=/bin/maildrop\n", "main.cf:1: parameter maildrop_time_limit: bad time value or unit: 1x"},
+		{"user-defined but used", "own = ${\nmydestination = $own\n", "", "main.cf:1: parameter own: macro processing error: truncated macro reference"},
 		{"option text", "", "smtp inet n - n - - smtpd -o x\n", "master.cf:1: -o x: missing '='"},
-		{"twice", "", "smtp inet n - n - - smtpd\nsmtp inet n - n - - smtpd\n", "master.cf:2: service smtp inet is defined at"},
-		{"orphan", "", "  smtp inet\n", "logical line must not start with whitespace"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -201,24 +283,82 @@ func TestErrorsNameThePlace(t *testing.T) {
 	}
 }
 
+// Everything wrong is said at once, each mistake once, in the order of the files.
+func TestErrorsTogether(t *testing.T) {
+	s, err := load(t, "nonsense\nsoft_bounce = maybe\n\nmydestination = ${x\nvirtual_mailbox_domains = $mydestination\n"+
+		"a = 1\nb = 2\nc = 3\nd = 4\nhopcount_limit = x\n", "smtp inet n\n")
+	if s == nil || err == nil {
+		t.Fatalf("Load = %v, %v, want both", s, err)
+	}
+	var got []string
+	for line := range strings.Lines(err.Error()) {
+		got = append(got, strings.TrimSpace(strings.TrimPrefix(line, s.Dir()+"/")))
+	}
+	want := []string{
+		`main.cf:1: missing '=' after attribute name: "nonsense"`,
+		"main.cf:2: bad boolean configuration: soft_bounce = maybe (use yes or no)",
+		`main.cf:4: parameter mydestination: macro processing error: truncated macro reference: "${x"`,
+		"main.cf:10: bad numerical configuration: hopcount_limit = x",
+		"master.cf:1: bad field count: 3 fields, need at least 8",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestWarnings(t *testing.T) {
-	tests := []struct{ main, want string }{
-		{"virtual_alias_domian = x\n", "main.cf:1: unknown parameter: virtual_alias_domian; did you mean virtual_alias_domains?"},
-		{"qwertz = x\n", "main.cf:1: unused parameter: qwertz=x"},
-		{"myorigin = a\nmyorigin = b\n", "main.cf:2: overriding earlier entry: myorigin=a"},
-		{" x = y\n", "main.cf:1: logical line must not start with whitespace"},
-		{"mydestination = a # b\n", "main.cf:1: mydestination: comment at end of line is not supported: #"},
+	const smtpd = "smtp inet n - n - - smtpd"
+	tests := []struct{ name, main, master, want string }{
+		{"near", "virtual_alias_domian = x\n", "", "main.cf:1: unknown parameter: virtual_alias_domian; did you mean virtual_alias_domains?"},
+		{"one letter", "virtual_alias_domain = x\n", "", "main.cf:1: unknown parameter: virtual_alias_domain; did you mean virtual_alias_domains"},
+		{"one letter of a short name", "relay_domain = x\n", "", "unknown parameter: relay_domain; did you mean relay_domains"},
+		{"best first", "virtual_alias_map = x\n", "", "; did you mean virtual_alias_maps"},
+		{"nothing near", "qwertz = x\n", "", "main.cf:1: unused parameter: qwertz=x"},
+		{"twice", "myorigin = a\nmyorigin = b\n", "", "main.cf:2: overriding earlier entry: myorigin=a"},
+		{"orphan", " x = y\n", "", "main.cf:1: logical line must not start with whitespace"},
+		{"comment", "mydestination = a # b\n", "", "main.cf:1: mydestination: comment at end of line is not supported: #"},
+		{"indented setting", "virtual_alias_maps =\n\tvirtual_mailbox_base = /x\n", "", "main.cf:1: continuation line looks like a setting of its own: virtual_mailbox_base"},
+		{"broken but unused", "own_text = ${\n", "", "main.cf:1: parameter own_text: macro processing error: truncated macro reference"},
+		{"wrong but without effect", "biff = maybe\n", "", "main.cf:1: bad boolean configuration: biff = maybe"},
+		{"table of another name", "transport_maps = mysql:foo\nbar_dbname = x\n", "", "main.cf:2: unused parameter: bar_dbname=x"},
+		{"orphan in master.cf", "", "# c\n  x inet\n" + smtpd + "\n", "master.cf:2: logical line must not start with whitespace"},
+		{"service twice", "", smtpd + "\n" + smtpd + " -o myorigin=b\n", `master.cf:2: duplicate entry for service "smtp" (inet), first at`},
+		{"unknown override", "", smtpd + " -o smtpd_relay_restriction=reject\n", "master.cf:1: unknown parameter: smtpd_relay_restriction; did you mean smtpd_relay_restrictions?"},
+		{"override with blanks", "", smtpd + "\n -o smtpd_relay_restrictions=permit_mynetworks, reject -o x=y\n", `master.cf:1: service smtp: "reject" and what follows is no option`},
 	}
 	for _, tt := range tests {
-		s := mustLoad(t, tt.main)
-		if w := s.Warnings(); len(w) != 1 || !strings.Contains(w[0].String(), tt.want) {
-			t.Errorf("Warnings of %q = %v, want %q", tt.main, w, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			s, err := load(t, tt.main, tt.master)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := s.Warnings()
+			if len(w) == 0 || len(w) > 2 || !strings.Contains(w[0].String(), tt.want) {
+				t.Errorf("Warnings = %v, want %q", w, tt.want)
+			}
+		})
 	}
-	quiet := "own = x\nmydestination = $own\nmyorigin = a\nmyorigin = a\nvirtual_dbname = mail\n" +
-		"smtpd_restriction_classes = strict\nstrict = reject\nrelay_destination_concurrency_limit = 3\n"
-	if w := mustLoad(t, quiet).Warnings(); len(w) != 0 {
-		t.Errorf("Warnings = %v, want none", w)
+}
+
+func TestNoWarnings(t *testing.T) {
+	s, err := load(t, `
+own = x
+mydestination = $own
+second = y
+myorigin = ${ second?{a}:{b} }
+transport_maps = unionmap:{proxy:mysql:virtual, texthash:/etc/t}
+virtual_dbname = mail
+virtual_no_such_thing = z
+smtpd_restriction_classes = strict
+strict = reject
+relay_destination_concurrency_limit = 3
+policy_time_limit = 3600
+in_master = reject
+`, `policy unix - n n - 0 spawn user=nobody argv=/usr/bin/policyd -o x
+smtp inet n - n - - smtpd -v -o smtpd_client_restrictions=$in_master
+`)
+	if err != nil || len(s.Warnings()) != 0 {
+		t.Errorf("Load = %v, Warnings = %v, want none", err, s.Warnings())
 	}
 }
 
@@ -264,8 +404,97 @@ dovecot   unix  -       n       n       -       -       pipe
 		s.TransportInt("local", "destination_recipient_limit") != 1 || s.TransportInt("smtp", "initial_destination_concurrency") != 5 {
 		t.Error("TransportInt")
 	}
+	for _, sv := range s.Services() {
+		v, err := s.ForService(sv)
+		if err != nil || v.String("service_name") != sv.Name || v.String("process_name") != sv.Command {
+			t.Errorf("ForService(%s): %v", sv.Name, err)
+		}
+	}
 	if _, err := s.With([]Override{{Name: "soft_bounce", Value: "maybe"}}); err == nil {
 		t.Error("a bad override was taken")
+	}
+}
+
+// Options end at the first other word: the rest belongs to the program.
+func TestMasterArguments(t *testing.T) {
+	s, err := load(t, "", `
+relay unix - - n - - smtp -v -o syslog_name=postfix/$service_name
+mailman unix - n n - - pipe flags=R argv=/usr/bin/post -o x {a b} -o
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := s.Services()
+	if d := cmp.Diff([]string{"flags=R", "argv=/usr/bin/post", "-o", "x", "a b", "-o"}, list[1].Args); d != "" {
+		t.Error(d)
+	}
+	if len(list[1].Overrides) != 0 || len(list[0].Overrides) != 1 || !cmp.Equal(list[0].Args, []string{"-v"}) {
+		t.Errorf("services = %+v", list)
+	}
+	v, err := s.ForService(list[0])
+	if err != nil || v.String("syslog_name") != "postfix/relay" {
+		t.Errorf("syslog_name = %q, %v", v.String("syslog_name"), err)
+	}
+}
+
+func TestLastServiceCounts(t *testing.T) {
+	s, err := load(t, "default_process_limit = 7\n", "smtp inet n - n - 3 smtpd\nsmtp unix - - n - - smtp\nsmtp inet n - n - - smtpd -o a=b\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := s.Services()
+	if len(list) != 2 || list[0].At.Line != 3 || list[0].MaxProc != 7 || len(list[0].Overrides) != 1 || list[1].Command != "smtp" {
+		t.Errorf("services = %+v", list)
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	tests := []struct{ main, want string }{
+		{"", "192.0.2.7/32 [::1]/128"},
+		{"mynetworks_style = subnet\n", "192.0.2.0/24 [::1]/128"},
+		{"mynetworks_style = class\n", "192.0.2.0/24 [::1]/128"},
+		{"inet_protocols = ipv4\n", "192.0.2.7/32"},
+		{"inet_protocols = ipv6\n", "[::1]/128"},
+		{"inet_interfaces = loopback-only\n", "[::1]/128"},
+		{"inet_interfaces = 192.0.2.7, [2001:db8::1]\n", "192.0.2.7/32"},
+		{"inet_interfaces = $myhostname\n", "192.0.2.7/32 [::1]/128"},
+		{"inet_interfaces =\n", ""},
+	}
+	for _, tt := range tests {
+		if got := mustLoad(t, tt.main).String("mynetworks"); got != tt.want {
+			t.Errorf("mynetworks with %q = %q, want %q", tt.main, got, tt.want)
+		}
+	}
+}
+
+func TestTimes(t *testing.T) {
+	tests := []struct {
+		in   string
+		want time.Duration
+	}{
+		{"5", 5 * time.Second}, {"5s", 5 * time.Second}, {"5m", 5 * time.Minute}, {"5minutes", 5 * time.Minute},
+		{"+5m", 5 * time.Minute}, {"1h30m", time.Hour}, {"2d", 48 * time.Hour}, {"1w", 7 * 24 * time.Hour}, {"${stress?{1}:{2}}m", 2 * time.Minute},
+	}
+	for _, tt := range tests {
+		if got := mustLoad(t, "smtpd_timeout = "+tt.in+"\n").Duration("smtpd_timeout"); got != tt.want {
+			t.Errorf("smtpd_timeout = %s is %v, want %v", tt.in, got, tt.want)
+		}
+	}
+	if got := mustLoad(t, "maximal_queue_lifetime = 3\n").Duration("maximal_queue_lifetime"); got != 3*24*time.Hour {
+		t.Errorf("maximal_queue_lifetime = 3 is %v, want days as in the default", got)
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	dir := b.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "main.cf"), []byte("compatibility_level = 3.6\n"), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Load(dir, Options{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -3,11 +3,12 @@ package config
 import (
 	"net"
 	"net/netip"
-	"sort"
+	"slices"
+	"strconv"
 	"strings"
-)
 
-func sortStrings(s []string) { sort.Strings(s) }
+	"postern/internal/syntax"
+)
 
 // defaultOf is the default of a parameter: that of the catalogue, or computed
 // from the host (postconf myhostname, mydomain, mynetworks).
@@ -55,7 +56,8 @@ func (s *Settings) hostname() string {
 	return name + ".localdomain"
 }
 
-// networks is mynetworks by mynetworks_style: host, subnet or class.
+// networks is mynetworks by mynetworks_style (host, subnet or class), for the
+// addresses that inet_interfaces and inet_protocols select.
 func (s *Settings) networks() string {
 	style, _ := s.plain("mynetworks_style")
 	prefixes, err := s.options.Interfaces()
@@ -65,29 +67,64 @@ func (s *Settings) networks() string {
 	var out []string
 	for _, p := range prefixes {
 		a := p.Addr().Unmap()
-		bits := a.BitLen()
-		switch {
-		case style == "host":
-		case style == "class" && a.Is4():
-			switch first := a.As4()[0]; {
-			case first < 128:
-				bits = 8
-			case first < 192:
-				bits = 16
-			default:
-				bits = 24
-			}
-		default:
-			bits = p.Bits()
-		}
-		net := netip.PrefixFrom(a, bits).Masked()
-		if a.Is6() {
-			out = append(out, "["+net.Addr().String()+"]/"+net.String()[strings.LastIndexByte(net.String(), '/')+1:])
+		if !s.listensOn(a) {
 			continue
 		}
-		out = append(out, net.String())
+		net := netip.PrefixFrom(a, networkBits(style, a, p.Bits())).Masked()
+		text := net.String()
+		if a.Is6() {
+			text = "[" + net.Addr().String() + "]/" + strconv.Itoa(net.Bits())
+		}
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
 	}
 	return strings.Join(out, " ")
+}
+
+// networkBits is the prefix length of the network of an interface address.
+func networkBits(style string, a netip.Addr, bits int) int {
+	switch {
+	case style == "host":
+		return a.BitLen()
+	case style == "class" && a.Is4():
+		switch first := a.As4()[0]; {
+		case first < 128:
+			return 8
+		case first < 192:
+			return 16
+		default:
+			return 24
+		}
+	}
+	return bits
+}
+
+// listensOn reports whether inet_protocols and inet_interfaces (all,
+// loopback-only, addresses, names) select an address of this host. A name other
+// than localhost may be any address.
+func (s *Settings) listensOn(a netip.Addr) bool {
+	protocols, _ := s.plain("inet_protocols")
+	if p := strings.ToLower(protocols); p == "ipv4" && !a.Is4() || p == "ipv6" && !a.Is6() {
+		return false
+	}
+	interfaces, _ := s.plain("inet_interfaces")
+	for _, item := range syntax.Split(interfaces, syntax.Separators) {
+		literal, err := netip.ParseAddr(strings.Trim(item, "[]"))
+		switch {
+		case err == nil:
+			if literal == a {
+				return true
+			}
+		case item == "loopback-only", item == "localhost":
+			if a.IsLoopback() {
+				return true
+			}
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // hostPrefixes are the addresses of this host with their networks.

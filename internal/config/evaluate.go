@@ -1,8 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,50 +14,88 @@ import (
 	"postern/internal/origin"
 )
 
-// evaluate expands and checks every parameter.
-func (s *Settings) evaluate() error {
+// A fault is what is wrong with one line.
+type fault struct {
+	at  origin.At
+	err error
+}
+
+func (f fault) Error() string { return f.at.String() + ": " + f.err.Error() }
+
+func (f fault) Unwrap() error { return f.err }
+
+// joinFaults makes one error of them, in the order of the files.
+func joinFaults(faults []fault) error {
+	slices.SortStableFunc(faults, func(a, b fault) int { return compareAt(a.at, b.at) })
+	errs := make([]error, len(faults))
+	for i, f := range faults {
+		errs[i] = f
+	}
+	return errors.Join(errs...)
+}
+
+func compareAt(a, b origin.At) int {
+	return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Parameter, b.Parameter))
+}
+
+// evaluate expands and checks every parameter. Each mistake is reported once,
+// where it is written: not again for the values that refer to it, nor for the
+// defaults that depend on it. What is wrong with parameters that Postern does not
+// act on, or that are user-defined and not used, is a warning: Postfix would
+// not look at it either, or only in a program that has no counterpart here.
+func (s *Settings) evaluate() []fault {
 	s.values = make(map[string]Value, len(s.params)+16)
 	s.ints, s.bools, s.times = map[string]int64{}, map[string]bool{}, map[string]time.Duration{}
-	x := &expander{s: s}
-	var errs []error
-	for name := range s.written {
-		if _, known := s.params[name]; !known {
-			errs = append(errs, s.evaluateOne(x, name, nil))
-		}
-	}
+	var written, defaults []fault
+	needed := map[string]bool{}
 	for name, p := range s.params {
-		errs = append(errs, s.evaluateOne(x, name, p))
-	}
-	return joinSorted(errs)
-}
-
-// joinSorted joins errors in the order of their texts, so that one broken file
-// always gives one message.
-func joinSorted(errs []error) error {
-	byText := map[string]error{}
-	var texts []string
-	for _, err := range errs {
-		if err != nil && byText[err.Error()] == nil {
-			byText[err.Error()] = err
-			texts = append(texts, err.Error())
+		f := s.evaluateOne(name, p, needed)
+		switch set := s.written[name].Set; {
+		case f == nil:
+		case p.Doc == "" && set:
+			s.problem(f.at, name, f.err.Error())
+		case set:
+			written = append(written, *f)
+		case p.Doc != "":
+			defaults = append(defaults, *f)
 		}
 	}
-	sortStrings(texts)
-	var out []error
-	for _, t := range texts {
-		out = append(out, byText[t])
+	for name := range s.written {
+		if s.params[name] != nil {
+			continue
+		}
+		p := s.serviceParam(name)
+		switch f := s.evaluateOne(name, p, needed); {
+		case f == nil:
+		case needed[name] || p != nil:
+			written = append(written, *f)
+		default:
+			s.problem(f.at, name, f.err.Error())
+		}
 	}
-	return errors.Join(out...)
+	if len(written) > 0 {
+		return written
+	}
+	return defaults
 }
 
-// evaluateOne expands one parameter; p is nil for a user-defined one.
-func (s *Settings) evaluateOne(x *expander, name string, p *Param) error {
+// evaluateOne expands one parameter and checks it by its type; p is nil for a
+// user-defined one. It adds the parameters to needed in which the expansion
+// met an error.
+func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *fault {
 	v := s.source(name, p)
 	v.Text = v.Raw
 	if p == nil || p.Type != "raw" {
-		text, err := x.expand(v.Raw, 0)
+		text, err := s.Expand(v.Raw)
 		if err != nil {
-			return fmt.Errorf("%v: parameter %s: macro processing error: %w", v.At, name, err)
+			var ref *referenceError
+			for e := err; errors.As(e, &ref); e = ref.err {
+				needed[ref.name] = true
+			}
+			if ref != nil && !errors.Is(err, errNesting) {
+				return nil
+			}
+			return &fault{v.At, fmt.Errorf("parameter %s: macro processing error: %w", name, err)}
 		}
 		v.Text = text
 	}
@@ -62,7 +104,7 @@ func (s *Settings) evaluateOne(x *expander, name string, p *Param) error {
 		return nil
 	}
 	if err := s.check(p, v.Text); err != nil {
-		return fmt.Errorf("%v: %w", v.At, err)
+		return &fault{v.At, err}
 	}
 	return nil
 }
@@ -75,7 +117,7 @@ func (s *Settings) source(name string, p *Param) Value {
 	if p == nil {
 		return Value{}
 	}
-	return Value{Raw: s.defaultOf(p), At: origin.At{File: s.dir + "/main.cf", Parameter: name, Text: "(default) " + p.Default}}
+	return Value{Raw: s.defaultOf(p), At: origin.At{File: filepath.Join(s.dir, "main.cf"), Parameter: name, Text: "(default) " + p.Default}}
 }
 
 // check parses a value by its type and remembers the result.
@@ -92,7 +134,7 @@ func (s *Settings) check(p *Param, text string) error {
 		}
 	case p.numeric():
 		n, err := parseInt(text)
-		if err != nil {
+		if err != nil || p.Type != "long" && n > math.MaxInt32 {
 			return fmt.Errorf("bad numerical configuration: %s = %s", p.Name, text)
 		}
 		if n < p.Min {
@@ -110,9 +152,16 @@ func (s *Settings) check(p *Param, text string) error {
 		if d < time.Duration(p.Min)*time.Second {
 			return fmt.Errorf("invalid %s: %s (min %d)", p.Name, text, p.Min)
 		}
+		if p.Max > 0 && d > time.Duration(p.Max)*time.Second {
+			return fmt.Errorf("invalid %s: %s (max %d)", p.Name, text, p.Max)
+		}
 		s.times[p.Name] = d
 	case int64(len(text)) < p.Min && s.values[p.Name].Set:
 		return fmt.Errorf("bad string length %d < %d: %s = %s", len(text), p.Min, p.Name, text)
+	}
+	if p.Name == "compatibility_level" {
+		_, err := parseLevel(text)
+		return err
 	}
 	return s.checkChoice(p.Name, text)
 }
@@ -156,13 +205,14 @@ func timeUnit(def string) byte {
 }
 
 // parseTime reads a number and an optional unit letter. What follows the unit
-// is ignored, as in Postfix.
+// is ignored, as in Postfix, whose times end at 2^31-1 seconds as well.
 func parseTime(text string, unit byte) (time.Duration, error) {
+	text = strings.TrimPrefix(text, "+")
 	n := 0
 	for n < len(text) && text[n] >= '0' && text[n] <= '9' {
 		n++
 	}
-	v, err := strconv.ParseInt(text[:n], 10, 64)
+	v, err := strconv.ParseInt(text[:n], 10, 32)
 	if err != nil {
 		return 0, err
 	}
@@ -170,7 +220,7 @@ func parseTime(text string, unit byte) (time.Duration, error) {
 		unit = text[n]
 	}
 	u, ok := units[unit]
-	if !ok || v > int64(1<<62/u) {
+	if !ok || v > math.MaxInt32/int64(u/time.Second) {
 		return 0, errors.New("bad unit")
 	}
 	return time.Duration(v) * u, nil

@@ -3,77 +3,101 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"postern/internal/syntax"
 )
 
-// maxNesting bounds macro calls inside macro calls.
-const maxNesting = 100
+// maxNesting bounds macro calls inside macro calls, maxCalls those of one value
+// altogether: "$a$a" in a chain of values would grow without end.
+const (
+	maxNesting = 100
+	maxCalls   = 10_000
+)
 
 // Errors of macro expansion, worded as Postfix words them.
 var (
-	errTruncated = errors.New("truncated macro reference")
-	errEmptyName = errors.New("empty macro name")
-	errName      = errors.New("attribute name syntax error")
+	errTruncated  = errors.New("truncated macro reference")
+	errEmptyName  = errors.New("empty macro name")
+	errName       = errors.New("attribute name syntax error")
+	errNesting    = errors.New("unreasonable macro call nesting")
+	errColon      = errors.New(`":" expected at`)
+	errOperator   = errors.New(`"==", "!=", "<", "<=", ">=" or ">" expected at`)
+	errOperand    = errors.New(`"{expression}" expected at`)
+	errUnexpected = errors.New("unexpected input at")
+	errUnbalanced = errors.New("unbalanced {} in attribute expression")
+	errLevel      = errors.New("malformed compatibility level syntax")
 )
+
+// referenceError is an error in the value of a parameter that is referred to:
+// that parameter is to blame, not the text that asks for it.
+type referenceError struct {
+	name string
+	err  error
+}
+
+func (e *referenceError) Error() string { return "$" + e.name + ": " + e.err.Error() }
+
+func (e *referenceError) Unwrap() error { return e.err }
 
 // Expand replaces $name and its relatives in a text.
 func (s *Settings) Expand(text string) (string, error) {
 	return (&expander{s: s}).expand(text, 0)
 }
 
-// expander expands macros with the values of settings.
-type expander struct{ s *Settings }
+// expander expands one text with the values of settings.
+type expander struct {
+	s     *Settings
+	calls int
+}
 
 func (x *expander) expand(text string, depth int) (string, error) {
 	if !strings.Contains(text, "$") {
 		return text, nil
 	}
-	if depth > maxNesting {
-		return "", fmt.Errorf("unreasonable macro call nesting: %q", clip(text))
+	if x.calls++; depth > maxNesting || x.calls > maxCalls {
+		return "", fmt.Errorf("%w: %q", errNesting, clip(text))
 	}
 	var b strings.Builder
-	for i := 0; i < len(text); {
-		if text[i] != '$' {
-			b.WriteByte(text[i])
-			i++
-			continue
+	for {
+		plain, rest, found := strings.Cut(text, "$")
+		b.WriteString(plain)
+		if !found {
+			return b.String(), nil
 		}
-		i++
-		if i == len(text) {
-			return "", fmt.Errorf("%w: %q", errTruncated, clip(text))
+		out, after, err := x.macro(rest, depth)
+		if err != nil {
+			return "", err
 		}
-		switch c := text[i]; {
-		case c == '$':
-			b.WriteByte('$')
-			i++
-		case c == '{' || c == '(':
-			end := closing(text, i)
-			if end < 0 {
-				return "", fmt.Errorf("%w: %q", errTruncated, clip(text))
-			}
-			out, err := x.braced(text[i+1:end], depth)
-			if err != nil {
-				return "", err
-			}
-			b.WriteString(out)
-			i = end + 1
-		default:
-			n := nameLen(text[i:])
-			if n == 0 {
-				return "", fmt.Errorf("%w: %q", errEmptyName, clip(text))
-			}
-			out, err := x.value(text[i:i+n], depth)
-			if err != nil {
-				return "", err
-			}
-			b.WriteString(out)
-			i += n
-		}
+		b.WriteString(out)
+		text = after
 	}
-	return b.String(), nil
+}
+
+// macro expands what begins after a '$', and returns the text behind it.
+func (x *expander) macro(text string, depth int) (out, rest string, err error) {
+	switch {
+	case strings.HasPrefix(text, "$"):
+		return "$", text[1:], nil
+	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "("):
+		end := closing(text)
+		if end < 0 {
+			return "", "", fmt.Errorf("%w: %q", errTruncated, clip("$"+text))
+		}
+		if end == 1 {
+			return "", "", fmt.Errorf("%w: %q", errEmptyName, clip("$"+text))
+		}
+		out, err = x.braced(text[1:end], depth)
+		return out, text[end+1:], err
+	}
+	n := nameLen(text)
+	if n == 0 {
+		return "", "", fmt.Errorf("%w: %q", errEmptyName, clip("$"+text))
+	}
+	out, err = x.value(text[:n], depth)
+	return out, text[n:], err
 }
 
 func clip(s string) string {
@@ -91,14 +115,14 @@ func nameLen(s string) int {
 	return n
 }
 
-// closing finds the bracket that closes the one at text[i]; -1 without one.
-func closing(text string, i int) int {
-	opening, shut := text[i], byte('}')
+// closing finds the bracket that closes the one text begins with; -1 without
+// one. Only brackets of its kind count.
+func closing(text string) int {
+	opening, shut := text[0], byte('}')
 	if opening == '(' {
 		shut = ')'
 	}
-	depth := 0
-	for ; i < len(text); i++ {
+	for i, depth := 0, 0; i < len(text); i++ {
 		switch text[i] {
 		case opening:
 			depth++
@@ -113,66 +137,59 @@ func closing(text string, i int) int {
 
 // value is the expansion of another parameter; an undefined one is empty.
 func (x *expander) value(name string, depth int) (string, error) {
-	p := x.s.params[name]
-	v, written := x.s.written[name]
-	if !written {
-		if p == nil {
-			return "", nil
-		}
-		v.Raw = x.s.defaultOf(p)
+	raw := x.s.written[name].Raw
+	if p := x.s.params[name]; p != nil && !x.s.written[name].Set {
+		raw = x.s.defaultOf(p)
 	}
-	return x.expand(v.Raw, depth+1)
+	text, err := x.expand(raw, depth+1)
+	if err != nil {
+		return "", &referenceError{name, err}
+	}
+	return text, nil
 }
 
 // braced expands what stands inside ${...}: a name, with an operator or
 // without, or a comparison.
 func (x *expander) braced(text string, depth int) (string, error) {
-	text = strings.Trim(text, syntax.Blank)
+	text = strings.TrimLeft(text, syntax.Blank)
 	if strings.HasPrefix(text, "{") {
 		return x.comparison(text, depth)
 	}
 	n := nameLen(text)
-	if n == 0 {
-		return "", fmt.Errorf("%w: %q", errEmptyName, clip(text))
-	}
-	rest := strings.TrimLeft(text[n:], syntax.Blank)
-	if rest == "" {
-		return x.value(text[:n], depth)
-	}
-	if rest[0] != '?' && rest[0] != ':' {
-		return "", fmt.Errorf("%w: %q", errName, clip(text))
-	}
 	value, err := x.value(text[:n], depth)
 	if err != nil {
 		return "", err
 	}
-	return x.choose(value != "", rest, "", "", depth)
+	rest := strings.TrimLeft(text[n:], syntax.Blank)
+	if rest == "" {
+		return value, nil
+	}
+	if rest[0] != '?' && rest[0] != ':' {
+		return "", fmt.Errorf("%w: %q", errName, clip(text))
+	}
+	return x.choose(value != "", rest, depth)
 }
 
-// choose evaluates "?yes", ":no" or "?{yes}:{no}"; the defaults stand for a
-// branch that is not written.
-func (x *expander) choose(cond bool, rest, yes, no string, depth int) (string, error) {
-	if rest != "" && rest[0] == '?' {
-		operand, after, err := x.operand(rest[1:], true)
-		if err != nil {
+// choose evaluates "?yes", ":no" or "?{yes}:{no}" behind a condition; a branch
+// that is not written is empty.
+func (x *expander) choose(cond bool, rest string, depth int) (string, error) {
+	var yes, no string
+	var err error
+	if strings.HasPrefix(rest, "?") {
+		if yes, rest, err = operand(rest[1:]); err != nil {
 			return "", err
 		}
-		yes, no, rest = operand, "", after
-	} else if rest != "" && rest[0] == ':' {
-		yes = ""
+		if rest != "" && rest[0] != ':' {
+			return "", fmt.Errorf("%w: %q", errColon, clip(rest))
+		}
+	}
+	if strings.HasPrefix(rest, ":") {
+		if no, rest, err = operand(rest[1:]); err != nil {
+			return "", err
+		}
 	}
 	if rest != "" {
-		if rest[0] != ':' {
-			return "", fmt.Errorf("%w: %q", errName, clip(rest))
-		}
-		operand, after, err := x.operand(rest[1:], false)
-		if err != nil {
-			return "", err
-		}
-		if after != "" {
-			return "", fmt.Errorf("%w: %q", errName, clip(after))
-		}
-		no = operand
+		return "", fmt.Errorf("%w: %q", errUnexpected, clip(rest))
 	}
 	if cond {
 		return x.expand(yes, depth+1)
@@ -180,54 +197,40 @@ func (x *expander) choose(cond bool, rest, yes, no string, depth int) (string, e
 	return x.expand(no, depth+1)
 }
 
-// operand reads a braced text and what follows it, or everything as one text.
-func (x *expander) operand(text string, more bool) (operand, rest string, err error) {
+// operand reads {text}, without its braces, and returns what follows; a text
+// that does not begin with a brace is one operand to its end. White space
+// inside the braces, and all of a text without them, belongs to the operand.
+func operand(text string) (inner, rest string, err error) {
 	trimmed := strings.TrimLeft(text, syntax.Blank)
 	if !strings.HasPrefix(trimmed, "{") {
 		return text, "", nil
 	}
-	end := closing(trimmed, 0)
+	end := closing(trimmed)
 	if end < 0 {
-		return "", "", fmt.Errorf("%w: %q", errTruncated, clip(text))
+		return "", "", fmt.Errorf("%w: %q", errUnbalanced, clip(trimmed))
 	}
-	rest = strings.Trim(trimmed[end+1:], syntax.Blank)
-	if rest != "" && !more {
-		return "", "", fmt.Errorf("%w: %q", errName, clip(rest))
-	}
-	return strings.Trim(trimmed[1:end], syntax.Blank), rest, nil
+	return trimmed[1:end], strings.TrimLeft(trimmed[end+1:], syntax.Blank), nil
 }
 
-// comparison evaluates {a} op {b} ?{yes}:{no}.
+// operators of comparisons, longer ones first.
+var operators = []string{"==", "!=", "<=", ">=", "<", ">"}
+
+// comparison evaluates {a} op {b} ?{yes}:{no}; op may end in "level".
 func (x *expander) comparison(text string, depth int) (string, error) {
-	left, rest, err := x.operand(text, true)
+	left, rest, err := operand(text)
 	if err != nil {
 		return "", err
 	}
-	op := ""
-	for _, o := range []string{"==", "!=", "<=", ">=", "<", ">"} {
-		if strings.HasPrefix(rest, o) {
-			op = o
-			break
-		}
+	i := slices.IndexFunc(operators, func(op string) bool { return strings.HasPrefix(rest, op) })
+	if i < 0 {
+		return "", fmt.Errorf("%w: %q", errOperator, clip(rest))
 	}
-	levels := false
-	for _, o := range []string{"<=level", "==level", "!=level", ">=level", "<level", ">level"} {
-		if strings.HasPrefix(rest, o) {
-			op, levels = strings.TrimSuffix(o, "level"), true
-			rest = strings.TrimPrefix(rest, o)
-			break
-		}
+	op := operators[i]
+	after, levels := strings.CutPrefix(rest[len(op):], "level")
+	if !strings.HasPrefix(strings.TrimLeft(after, syntax.Blank), "{") {
+		return "", fmt.Errorf("%w: %q", errOperand, clip(after))
 	}
-	if op == "" {
-		return "", fmt.Errorf("%w: %q", errName, clip(text))
-	}
-	if !levels {
-		rest = rest[len(op):]
-	}
-	if !strings.HasPrefix(strings.TrimLeft(rest, syntax.Blank), "{") {
-		return "", fmt.Errorf("%w: %q", errName, clip(text))
-	}
-	right, rest, err := x.operand(rest, true)
+	right, rest, err := operand(after)
 	if err != nil {
 		return "", err
 	}
@@ -237,11 +240,15 @@ func (x *expander) comparison(text string, depth int) (string, error) {
 	if right, err = x.expand(right, depth+1); err != nil {
 		return "", err
 	}
-	c, err := compare(left, right, levels)
+	order, err := compare(left, right, levels)
 	if err != nil {
 		return "", err
 	}
-	return x.choose(holds(op, c), rest, "true", "", depth)
+	cond := holds(op, order)
+	if rest == "" && cond {
+		return "true", nil
+	}
+	return x.choose(cond, rest, depth)
 }
 
 func holds(op string, c int) bool {
@@ -279,15 +286,17 @@ func compare(a, b string, levels bool) (int, error) {
 		}
 		return 0, nil
 	}
-	na, erra := strconv.ParseUint(a, 10, 64)
-	nb, errb := strconv.ParseUint(b, 10, 64)
-	if erra == nil && errb == nil {
-		if na == nb {
-			return 0, nil
+	if isNumber(a) && isNumber(b) {
+		a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+		if len(a) != len(b) {
+			return sign(len(a) < len(b)), nil
 		}
-		return sign(na < nb), nil
 	}
 	return strings.Compare(a, b), nil
+}
+
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 func sign(less bool) int {
@@ -301,11 +310,11 @@ func sign(less bool) int {
 func parseLevel(text string) (level [3]uint64, err error) {
 	parts := strings.Split(text, ".")
 	if len(parts) > 3 {
-		return level, fmt.Errorf("bad compatibility level: %q", text)
+		return level, fmt.Errorf("%w: %q", errLevel, text)
 	}
 	for i, p := range parts {
 		if level[i], err = strconv.ParseUint(p, 10, 32); err != nil {
-			return level, fmt.Errorf("bad compatibility level: %q", text)
+			return level, fmt.Errorf("%w: %q", errLevel, text)
 		}
 	}
 	return level, nil

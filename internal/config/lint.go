@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -9,31 +10,69 @@ import (
 )
 
 // lint looks for what works but was hardly meant: unknown names close to known
-// ones, comments at the end of a line.
+// ones, comments at the end of a line, a setting that became the continuation
+// of another one, arguments in master.cf that were to be part of a value.
 func (s *Settings) lint() {
 	used := s.references()
-	var names []string
-	for name := range s.written {
-		names = append(names, name)
+	for name, v := range s.written {
+		s.lintSetting(name, v, used)
 	}
-	sort.Slice(names, func(i, j int) bool { return s.written[names[i]].At.Line < s.written[names[j]].At.Line })
-	for _, name := range names {
-		v := s.written[name]
-		if p, known := s.params[name]; known {
-			if p.Type == "str" && listLike(name) {
-				s.lintList(name, v)
-			}
-			continue
+	for _, m := range s.services {
+		for _, o := range m.Overrides {
+			at := o.At
+			at.Parameter = o.Name
+			s.lintSetting(o.Name, Value{Raw: o.Value, At: at, Set: true}, used)
 		}
-		if used[name] || s.servicePrefixed(name) || tableParameter(name) {
-			continue
+		s.lintArguments(m)
+	}
+	slices.SortStableFunc(s.problems, func(a, b Problem) int { return compareAt(a.At, b.At) })
+}
+
+// lintSetting looks at one setting of main.cf or master.cf.
+func (s *Settings) lintSetting(name string, v Value, used usage) {
+	if inside := s.settingInside(v.Raw); inside != "" {
+		s.problem(v.At, name, fmt.Sprintf("continuation line looks like a setting of its own: %s", inside))
+	}
+	if p, known := s.params[name]; known {
+		if p.Type == "str" && listLike(name) {
+			s.lintList(name, v)
 		}
-		near := s.near(name)
-		text := fmt.Sprintf("unknown parameter: %s", name)
-		if len(near) == 0 {
-			text = fmt.Sprintf("unused parameter: %s=%s", name, clip(v.Raw))
+		return
+	}
+	if used.names[name] || s.serviceParam(name) != nil || used.tableParam(name) {
+		return
+	}
+	near := s.near(name)
+	text := fmt.Sprintf("unknown parameter: %s", name)
+	if len(near) == 0 {
+		text = fmt.Sprintf("unused parameter: %s=%s", name, clip(v.Raw))
+	}
+	s.problem(v.At, name, text, near...)
+}
+
+// settingInside finds "known_name =" among the words of a value.
+func (s *Settings) settingInside(raw string) string {
+	words := strings.Fields(raw)
+	for i, w := range words {
+		name, _, found := strings.Cut(w, "=")
+		if _, known := s.params[name]; known && (found || i+1 < len(words) && words[i+1][0] == '=') {
+			return name
 		}
-		s.problem(v.At, name, text, near...)
+	}
+	return ""
+}
+
+// lintArguments finds words that were hardly meant as arguments: only pipe(8)
+// and spawn(8) have any besides options.
+func (s *Settings) lintArguments(m Service) {
+	if m.Command == "pipe" || m.Command == "spawn" {
+		return
+	}
+	for _, w := range m.Args {
+		if !strings.HasPrefix(w, "-") {
+			s.problem(m.At, "", fmt.Sprintf("service %s: %q and what follows is no option: a value with blanks is written -o { name = value }", m.Name, w))
+			return
+		}
 	}
 }
 
@@ -58,54 +97,84 @@ func (s *Settings) lintList(name string, v Value) {
 	}
 }
 
-// references are the names that values refer to with $, and the restriction
-// classes of the user.
-func (s *Settings) references() map[string]bool {
-	used := map[string]bool{}
+// usage is what the values of a configuration refer to.
+type usage struct {
+	names    map[string]bool // $name, and restriction classes
+	prefixes map[string]bool // tables "type:name" whose parameters are in main.cf
+}
+
+// references collects what main.cf and master.cf refer to.
+func (s *Settings) references() usage {
+	u := usage{map[string]bool{}, map[string]bool{}}
 	for _, v := range s.written {
-		text := v.Raw
-		for {
-			i := strings.IndexByte(text, '$')
-			if i < 0 {
-				break
-			}
-			text = strings.TrimLeft(text[i+1:], "{( ")
-			used[text[:nameLen(text)]] = true
+		u.add(v.Raw)
+	}
+	for _, m := range s.services {
+		for _, o := range m.Overrides {
+			u.add(o.Value)
 		}
 	}
 	for _, w := range syntax.Split(s.written["smtpd_restriction_classes"].Raw, syntax.Separators) {
-		used[w] = true
+		u.names[w] = true
 	}
-	return used
+	return u
 }
 
-// servicePrefixed reports a parameter of a delivery service:
-// relay_destination_concurrency_limit, dovecot_time_limit.
-func (s *Settings) servicePrefixed(name string) bool {
-	for _, m := range s.services {
-		if rest, ok := strings.CutPrefix(name, m.Name+"_"); ok {
-			if _, known := s.params["default_"+rest]; known || rest == "time_limit" || strings.HasPrefix(rest, "initial_destination") ||
-				strings.HasPrefix(rest, "delivery_slot") || strings.HasPrefix(rest, "transport_rate") {
-				return true
-			}
+// add collects what one value refers to.
+func (u usage) add(text string) {
+	for _, w := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(syntax.Separators+"{}", r) }) {
+		if i := strings.LastIndexByte(w, ':'); i > 0 && i < len(w)-1 && w[i+1] != '/' {
+			u.prefixes[w[i+1:]] = true
 		}
 	}
-	return false
+	for {
+		_, after, found := strings.Cut(text, "$")
+		if !found {
+			return
+		}
+		text = strings.TrimLeft(after, "{("+syntax.Blank)
+		u.names[text[:nameLen(text)]] = true
+	}
 }
 
-// tableSuffixes end the names of table parameters that are written into main.cf
-// (mysql:foo reads foo_dbname).
-var tableSuffixes = []string{"_hosts", "_user", "_password", "_dbname", "_dbpath", "_query", "_result_format", "_domain",
-	"_expansion_limit", "_table", "_select_field", "_where_field", "_additional_conditions", "_server_host", "_search_base",
-	"_query_filter", "_result_attribute", "_bind_dn", "_bind_pw", "_version"}
-
-func tableParameter(name string) bool {
-	for _, suffix := range tableSuffixes {
-		if strings.HasSuffix(name, suffix) {
+// tableParam reports a parameter of a table in main.cf: mysql:foo reads
+// foo_dbname and its like (mysql_table(5), "obsolete main.cf parameters").
+func (u usage) tableParam(name string) bool {
+	for i := range len(name) {
+		if name[i] == '_' && u.prefixes[name[:i]] {
 			return true
 		}
 	}
 	return false
+}
+
+// serviceParam returns the definition of a parameter that belongs to a service
+// by its name (relay_destination_concurrency_limit, policy_time_limit), or nil.
+// The usual delivery services count whether master.cf has them or not.
+func (s *Settings) serviceParam(name string) *Param {
+	services := []string{"smtp", "lmtp", "relay", "local", "virtual", "error", "retry", "discard"}
+	for _, m := range s.services {
+		services = append(services, m.Name)
+	}
+	for _, service := range services {
+		suffix, ok := strings.CutPrefix(name, service+"_")
+		if !ok {
+			continue
+		}
+		general := s.params["default_"+suffix]
+		switch suffix {
+		case "initial_destination_concurrency":
+			general = s.params[suffix]
+		case "time_limit":
+			general = s.params["command_time_limit"]
+		}
+		if general != nil {
+			p := *general
+			p.Name = name
+			return &p
+		}
+	}
+	return nil
 }
 
 // near are the known names that differ in few letters, best first, at most

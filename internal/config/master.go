@@ -1,11 +1,13 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,63 +39,70 @@ discard unix - - n - - discard
 `
 
 // readMaster reads master.cf. Without the file there is a server on port 25
-// with the usual delivery services.
-func (s *Settings) readMaster() error {
+// with the usual delivery services. The error is that of a file that cannot be
+// read; good lines count although others are bad.
+func (s *Settings) readMaster() (faults []fault, err error) {
 	name := filepath.Join(s.dir, "master.cf")
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(defaultMaster)
 	} else if err != nil {
-		return err
+		return nil, err
 	}
-	services, err := parseMaster(name, string(text), s.Int("default_process_limit"))
-	s.services = services
-	seen := map[string]origin.At{}
-	var errs []error
-	for _, m := range services {
-		key := m.Name + " " + m.Type
-		if at, ok := seen[key]; ok {
-			errs = append(errs, fmt.Errorf("%v: service %s is defined at %v already", m.At, key, at))
-		}
-		seen[key] = m.At
-	}
-	return errors.Join(append([]error{err}, errs...)...)
-}
-
-// parseMaster reads the text of a master.cf. Good lines come back also when
-// others are bad.
-func parseMaster(name, text string, processes int) ([]Service, error) {
-	var services []Service
-	var errs []error
-	for line, err := range syntax.Lines(strings.NewReader(text)) {
+	for line, err := range syntax.Lines(bytes.NewReader(text)) {
 		at := origin.At{File: name, Line: line.Number, Text: line.Text}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", at, err))
+			s.problem(at, "", err.Error()) // an orphan, as reading memory does not fail
 			continue
 		}
-		m, err := parseService(line.Text, processes)
+		m, err := parseService(line.Text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%v: %w", at, err))
+			faults = append(faults, fault{at, err})
 			continue
 		}
 		m.At = at
 		for i := range m.Overrides {
 			m.Overrides[i].At = at
 		}
-		services = append(services, m)
+		s.addService(m)
 	}
-	return services, errors.Join(errs...)
+	return faults, nil
+}
+
+// addService adds a service. Of two with the same name and type the last one
+// counts, in the place of the first.
+func (s *Settings) addService(m Service) {
+	i := slices.IndexFunc(s.services, func(o Service) bool { return o.Name == m.Name && o.Type == m.Type })
+	if i < 0 {
+		s.services = append(s.services, m)
+		return
+	}
+	s.problem(m.At, "", fmt.Sprintf("duplicate entry for service %q (%s), first at %v: the last one is used",
+		m.Name, m.Type, s.services[i].At))
+	s.services[i] = m
+}
+
+// unset is the process limit of a service that has '-' there.
+const unset = -1
+
+// limitProcesses gives default_process_limit to the services without a limit.
+func (s *Settings) limitProcesses() {
+	for i := range s.services {
+		if s.services[i].MaxProc == unset {
+			s.services[i].MaxProc = s.Int("default_process_limit")
+		}
+	}
 }
 
 var serviceTypes = map[string]bool{"inet": true, "unix": true, "fifo": true, "unix-dgram": true, "pass": true}
 
 // parseService reads one logical line.
-func parseService(text string, processes int) (Service, error) {
+func parseService(text string) (Service, error) {
 	f := syntax.Split(text, syntax.Blank)
 	if len(f) < 8 {
 		return Service{}, fmt.Errorf("bad field count: %d fields, need at least 8", len(f))
 	}
-	m := Service{Name: f[0], Type: f[1], MaxProc: processes, Command: f[7]}
+	m := Service{Name: f[0], Type: f[1], MaxProc: unset, Command: f[7]}
 	if !serviceTypes[m.Type] {
 		return m, fmt.Errorf("bad service type %q", m.Type)
 	}
@@ -112,14 +121,22 @@ func parseService(text string, processes int) (Service, error) {
 	return m, m.arguments(f[8:])
 }
 
-// arguments reads the arguments of the program, -o options apart.
+// arguments reads the arguments of the program, -o options apart. Options end
+// at the first word that is none: what follows belongs to the program, such as
+// "argv=/usr/bin/deliver -o x" of pipe(8).
 func (m *Service) arguments(words []string) error {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
+		if !strings.HasPrefix(w, "-") {
+			for _, w := range words[i:] {
+				inner, _ := syntax.Unbrace(w)
+				m.Args = append(m.Args, inner)
+			}
+			return nil
+		}
 		option, ok := strings.CutPrefix(w, "-o")
 		if !ok {
-			inner, _ := syntax.Unbrace(w)
-			m.Args = append(m.Args, inner)
+			m.Args = append(m.Args, w)
 			continue
 		}
 		if option == "" {
@@ -128,13 +145,10 @@ func (m *Service) arguments(words []string) error {
 			}
 			option = words[i]
 		}
-		inner, braced := syntax.Unbrace(option)
+		inner, _ := syntax.Unbrace(option)
 		name, value, err := syntax.NameValue(inner)
 		if err != nil {
-			return fmt.Errorf("-o %s: %w", option, err)
-		}
-		if !braced && strings.ContainsAny(name, syntax.Blank) {
-			return fmt.Errorf("-o %s: use { name = value } for values with blanks", option)
+			return fmt.Errorf("-o %s: %w; use { name = value } for values with blanks", option, err)
 		}
 		m.Overrides = append(m.Overrides, Override{Name: name, Value: value})
 	}

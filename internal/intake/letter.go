@@ -138,6 +138,7 @@ func (l *Letter) store(ctx context.Context, e spool.Envelope) smtp.Reply {
 	msgs, err := l.in.store.Commit(ctx, spool.Change{New: []spool.New{{Draft: l.draft, Envelope: e}}})
 	if err != nil {
 		l.in.log.Warningf("%s: write queue file: %v", id, err)
+		l.Abort()
 		return storeReply(err)
 	}
 	for _, m := range msgs {

@@ -199,7 +199,10 @@ func open(f *os.File, path string) (*Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", ErrBad, path, err)
 	}
-	item := &Item{UID: int(st.Uid), Size: info.Size(), Time: info.ModTime(), Text: r, path: path, file: f}
+	// The owner can still write to the file: what comes after this look at it
+	// is not part of the message, whose size has been judged.
+	text := io.LimitReader(r, info.Size()-int64(len(line)))
+	item := &Item{UID: int(st.Uid), Size: info.Size(), Time: info.ModTime(), Text: text, path: path, file: f}
 	if err := json.Unmarshal(line, &item.Envelope); err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", ErrBad, path, err)
 	}

@@ -131,3 +131,33 @@ func TestWatch(t *testing.T) {
 	for range signal {
 	}
 }
+
+// TestGrowingFile: the size of a message is fixed when it is opened, or its
+// owner could write more than message_size_limit while it is read.
+func TestGrowingFile(t *testing.T) {
+	dir := newDrop(t)
+	if err := Submit(dir, Envelope{Recipients: []string{"b@example.org"}}, strings.NewReader("text\n")); err != nil {
+		t.Fatal(err)
+	}
+	names, err := Names(dir)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("Names = %v, %v, want one", names, err)
+	}
+	item, err := Open(dir, names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer item.Close()
+	f, err := os.OpenFile(filepath.Join(dir, names[0]), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(strings.Repeat("x", 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(item.Text)
+	if err != nil || string(text) != "text\n" {
+		t.Errorf("text of %d octets, %v; want %q", len(text), err, "text\n")
+	}
+}

@@ -95,7 +95,7 @@ func (e *localExpansion) alias(ctx context.Context, name string, depth int) (boo
 		e.r.fail(name, "alias_maps", err)
 		return false, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
 	}
-	members, err := syntax.AliasMembers(found.Value)
+	members, err := aliasMembers(found.Value)
 	if err != nil {
 		e.r.log.Warningf("%v: %v", first(found.At), err)
 		return false, &DeliveryError{DSN: "4.3.5", Reason: "mail system configuration error", Temporary: true, Err: err}
@@ -165,8 +165,8 @@ func (e *localExpansion) owner(ctx context.Context, maps *table.Maps, name strin
 }
 
 // member handles one member of an alias.
-func (e *localExpansion) member(ctx context.Context, m, ext, alias string, depth int) error {
-	switch {
+func (e *localExpansion) member(ctx context.Context, a address.Address, ext, alias string, depth int) error {
+	switch m := a.Internal(); {
 	case strings.HasPrefix(m, ":include:"):
 		return e.include(m[len(":include:"):], depth+1)
 	case strings.HasPrefix(m, "|"):
@@ -181,10 +181,7 @@ func (e *localExpansion) member(ctx context.Context, m, ext, alias string, depth
 	case strings.HasPrefix(m, `\`):
 		return e.name(ctx, address.Fold(m[1:]), false, depth+1)
 	}
-	a, err := e.complete(m)
-	if err != nil {
-		return err
-	}
+	a = e.r.Rewrite(a)
 	a.Local += ext
 	here, err := e.deliveredHere(ctx, a)
 	if err != nil {
@@ -243,8 +240,8 @@ func (e *localExpansion) include(name string, depth int) error {
 
 // included handles one member of an :include: file. Commands and files are for
 // alias files alone (allow_mail_to_commands, allow_mail_to_files).
-func (e *localExpansion) included(m string, depth int) error {
-	switch {
+func (e *localExpansion) included(a address.Address, depth int) error {
+	switch m := a.Internal(); {
 	case strings.HasPrefix(m, ":include:"):
 		return e.include(m[len(":include:"):], depth+1)
 	case strings.HasPrefix(m, "|"):
@@ -252,16 +249,14 @@ func (e *localExpansion) included(m string, depth int) error {
 	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
 		return &DeliveryError{DSN: "5.7.1", Reason: "mail to file is restricted"}
 	}
-	a, err := e.complete(strings.TrimPrefix(m, `\`))
-	if err == nil {
-		e.forward(a)
-	}
-	return err
+	a.Local = strings.TrimPrefix(a.Local, `\`)
+	e.forward(e.r.Rewrite(a))
+	return nil
 }
 
 // includeMembers reads an :include: file: members as in aliases(5), on lines
 // of which those that begin with '#' do not count.
-func includeMembers(name string) ([]string, error) {
+func includeMembers(name string) ([]address.Address, error) {
 	if !filepath.IsAbs(name) {
 		return nil, errors.New("need an absolute path")
 	}
@@ -272,12 +267,12 @@ func includeMembers(name string) ([]string, error) {
 	if len(text) > maxInclude {
 		return nil, fmt.Errorf("larger than %d octets", maxInclude)
 	}
-	var all []string
+	var all []address.Address
 	for line, err := range syntax.Lines(bytes.NewReader(text)) {
 		if err != nil && !errors.Is(err, syntax.ErrOrphan) {
 			return nil, err
 		}
-		members, err := syntax.AliasMembers(strings.TrimLeft(line.Text, syntax.Blank))
+		members, err := aliasMembers(strings.TrimLeft(line.Text, syntax.Blank))
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", line.Number, err)
 		}
@@ -300,4 +295,15 @@ func (e *localExpansion) forward(a address.Address) {
 func (e *localExpansion) add(t LocalTarget) {
 	t.DeliveredTo, t.Sender = e.recipient.Internal(), e.sender
 	e.out = append(e.out, t)
+}
+
+// aliasMembers reads the right-hand side of an aliases(5) entry: an address
+// list in which "|command", "/file" and ":include:/file" are local parts. The
+// members that can be read count; none at all is an error.
+func aliasMembers(text string) ([]address.Address, error) {
+	list, err := address.ParseList(text)
+	if len(list) == 0 && err != nil {
+		return nil, err
+	}
+	return list, nil
 }

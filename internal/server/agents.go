@@ -27,7 +27,7 @@ func (s *Server) newAgents(g *generation) (map[string]queue.Transport, error) {
 		if m.Type != "unix" {
 			continue
 		}
-		settings, err := g.settings.With(m.Overrides)
+		settings, err := g.settings.ForService(m)
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", m.At, err)
 		}

@@ -24,7 +24,7 @@ import (
 
 // newService makes the listener address and the profile of one smtpd service.
 func (s *Server) newService(ctx context.Context, g *generation, o *table.Opener, m config.Service) (*service, error) {
-	settings, err := g.settings.With(m.Overrides)
+	settings, err := g.settings.ForService(m)
 	if err != nil {
 		return nil, err
 	}

@@ -16,8 +16,9 @@ import (
 // here, that forgets what was not synced. Names are absolute; errors are those
 // of package os, so that errors.Is finds fs.ErrNotExist and syscall.ENOSPC.
 type FS interface {
-	// Open opens a file with the flags of package os. A symbolic link as the
-	// last element is not followed. A file made has mode 0600.
+	// Open opens a regular file with the flags of package os. A symbolic link
+	// as the last element is not followed, and nothing else but a regular file
+	// is opened or waited for. A file made has mode 0600.
 	Open(name string, flag int) (File, error)
 	// Mkdir makes a directory of mode 0700. One that exists is no error.
 	Mkdir(name string) error
@@ -67,13 +68,24 @@ type Volume struct {
 	Remote bool
 }
 
+// errNotRegular is a directory, a pipe or the like in the place of a file.
+var errNotRegular = errors.New("not a regular file")
+
 type osFS struct{}
 
 var _ FS = osFS{}
 
 func (osFS) Open(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(name, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: name, Err: errNotRegular}
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return osFile{f}, nil
@@ -98,8 +110,13 @@ func (osFS) ReadDir(name string) ([]string, error) {
 	return names, err
 }
 
+// openDir opens a directory; a pipe in its place is not waited for.
+func openDir(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+}
+
 func (osFS) SyncDir(name string) error {
-	d, err := os.Open(name)
+	d, err := openDir(name)
 	if err != nil {
 		return err
 	}
@@ -118,7 +135,7 @@ func (osFS) Volume(name string) (Volume, error) {
 }
 
 func (osFS) OpenDevice(name string) (Device, error) {
-	d, err := os.Open(name)
+	d, err := openDir(name)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // mailfiles looks at delivered files. Listings of cur/ are read once.
@@ -23,11 +24,24 @@ func newMailfiles(fsys FS) *mailfiles {
 	return &mailfiles{fs: fsys, cur: map[string][]string{}, synced: map[string]error{}}
 }
 
+// removed reports whether an error means that a file is not there any more.
+// The owner of a Maildir may put anything in the place of a file or folder; that
+// takes the mail away as well as removing it.
+func removed(err error) bool {
+	for _, why := range [...]error{fs.ErrNotExist, errNotRegular, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
+}
+
 // find opens a delivered file where it was put, or in cur/ where a reader
-// moves it, with its flags after a colon. fs.ErrNotExist: in neither.
+// moves it, with its flags after a colon. removed tells of an error that it is
+// in neither.
 func (m *mailfiles) find(path string, flag int) (File, string, error) {
 	f, err := m.fs.Open(path, flag)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !removed(err) {
 		return f, path, err
 	}
 	dir, name := filepath.Split(path)
@@ -78,7 +92,7 @@ func (m *mailfiles) secure(a *Applied, rewrite bool) error {
 	if rewrite {
 		path, err = m.with(a.Path, os.O_RDWR, func(f File) error { return rewriteFile(f, a) })
 	}
-	if errors.Is(err, fs.ErrNotExist) {
+	if removed(err) {
 		return nil
 	}
 	if err != nil {

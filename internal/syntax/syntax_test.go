@@ -177,34 +177,6 @@ func TestNameValue(t *testing.T) {
 	}
 }
 
-func TestAliasMembers(t *testing.T) {
-	tests := []struct {
-		text string
-		want []string
-		err  error
-	}{
-		{"", nil, nil},
-		{" , ", nil, nil},
-		{"one, two@x.test", []string{"one", "two@x.test"}, nil},
-		{`"|cmd a, b", john`, []string{"|cmd a, b", "john"}, nil},
-		{`"|cmd \"x\""`, []string{`|cmd "x"`}, nil},
-		{`"/var/mail/a b"`, []string{"/var/mail/a b"}, nil},
-		{`":include:/etc/list"`, []string{":include:/etc/list"}, nil},
-		{`|"cmd a, b"`, []string{`|"cmd a, b"`}, nil},
-		{`"two words"@x.test`, []string{`"two words"@x.test`}, nil},
-		{`"two words"`, []string{`"two words"`}, nil},
-		{`a\,b`, []string{`a\,b`}, nil},
-		{`a\`, []string{`a\`}, nil},
-		{`"open, two`, nil, ErrQuote},
-	}
-	for _, tt := range tests {
-		got, err := AliasMembers(tt.text)
-		if !slices.Equal(got, tt.want) || !errors.Is(err, tt.err) {
-			t.Errorf("AliasMembers(%q) = %q, %v, want %q, %v", tt.text, got, err, tt.want, tt.err)
-		}
-	}
-}
-
 // Lines must find the same settings however the text is laid out.
 func FuzzLines(f *testing.F) {
 	for _, seed := range []string{"a = b\n c\n", " x\n", "#\n\n a\nb", "a\r\n\tb\r\n", "a\x00b\n", "\v\n a"} {
@@ -288,23 +260,6 @@ func FuzzNameValue(f *testing.F) {
 		n, v, err := NameValue(name + " = " + value)
 		if n != name || v != value || err != nil {
 			t.Errorf("NameValue(%q) = %q, %q, put together %q, %q, %v", line, name, value, n, v, err)
-		}
-	})
-}
-
-func FuzzAliasMembers(f *testing.F) {
-	for _, seed := range []string{"a, b", `"|cmd, x", y`, `"`, `a\`, `":include:/x"`} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		members, err := AliasMembers(text)
-		if err != nil && (members != nil || !errors.Is(err, ErrQuote)) {
-			t.Errorf("AliasMembers(%q) = %q, %v", text, members, err)
-		}
-		for _, m := range members {
-			if m != strings.Trim(m, Blank) && m[0] != '|' && m[0] != '/' && m[0] != ':' {
-				t.Errorf("AliasMembers(%q) has %q", text, m)
-			}
 		}
 	})
 }

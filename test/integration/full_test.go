@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // mount puts a small file system of its own at a folder of the test: ext4 in a
@@ -135,6 +136,7 @@ func TestQueueFull(t *testing.T) {
 			if len(o.acked) == 0 {
 				t.Error("nothing was accepted before the disk was full")
 			}
+			t.Cleanup(func() { if t.Failed() { out, _ := w.run(exec.Command("sh", "-c", "df -k "+w.path("queue")+"; find "+w.path("queue")+" -type f | xargs ls -lsi; ls -l /proc/"+fmt.Sprint(w.cmd.Process.Pid)+"/fd")); t.Log(out) } })
 			t.Logf("%d accepted, refused: %v", len(o.acked), o.refused)
 			for reply := range o.refused {
 				if !strings.HasPrefix(reply, "452 4.3.1 ") {
@@ -149,8 +151,14 @@ func TestQueueFull(t *testing.T) {
 			w.command("flush")
 			w.eventually("all messages delivered", func() bool { return len(maildir(t, w.path("mail/john"))) >= len(o.acked) })
 			o.judge(w, size)
-			c := w.hello()
-			w.eventually("room again", func() bool { return o.attempt(c, fmt.Sprintf("after-%d", len(o.refused)+len(o.acked)), size) })
+			tries := 0
+			w.eventually("room again", func() bool {
+				time.Sleep(100 * time.Millisecond)
+				c := w.hello()
+				defer c.Close()
+				tries++
+				return o.attempt(c, fmt.Sprintf("after-%d", tries), size)
+			})
 			o.judge(w, size)
 			w.eventually("no text left behind", func() bool { return w.bodies() == 0 })
 		})

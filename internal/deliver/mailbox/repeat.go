@@ -44,17 +44,17 @@ func (d *maildir) findIn(dir int, stem string, m *Message, want *content) (strin
 			return "", err
 		}
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(dir, &st); err != nil {
+		return "", err
+	}
+	want.dev = st.Dev
 	for _, name := range names {
 		same, err := d.holds(dir, name, *want, m)
 		if err != nil {
 			return "", err
 		}
 		if same {
-			var st unix.Stat_t
-			if err := unix.Fstat(dir, &st); err != nil {
-				return "", err
-			}
-			want.dev = st.Dev
 			return name, nil
 		}
 	}
@@ -88,7 +88,8 @@ func namesOf(dir int, stem string) ([]string, error) {
 
 // holds reports whether the file is whole: same length, same sum. A file that
 // is gone again was read by its owner, and so was whole. When the delivery has
-// to be durable, the file is synced: the first attempt may have ended before.
+// to be durable, the file and its name are synced: the first attempt may have
+// ended before.
 func (d *maildir) holds(dir int, name string, want content, m *Message) (bool, error) {
 	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -108,7 +109,10 @@ func (d *maildir) holds(dir int, name string, want content, m *Message) (bool, e
 		return false, err
 	}
 	if d.mustSync(want.dev, m) {
-		return true, again(func() error { return unix.Fsync(fd) })
+		if err := again(func() error { return unix.Fsync(fd) }); err != nil {
+			return false, err
+		}
+		return true, syncDir(dir)
 	}
 	return true, nil
 }

@@ -227,41 +227,47 @@ func TestUnreadableText(t *testing.T) {
 	}
 }
 
-// TestInterrupted ends ctx while the second of three recipients is looked up.
+// TestInterrupted ends ctx while the second of four recipients is looked up.
 func TestInterrupted(t *testing.T) {
-	base := t.TempDir()
-	ctx, cancel := context.WithCancel(t.Context())
-	closed := false
-	agent := New(Options{
-		Resolver: ending{cancel, route.Mailbox{Path: base + "/john", Base: base}}, Store: newStore(0),
-		Open: func(*spool.Message) (Text, error) { return text{bytes.NewReader([]byte(body)), &closed}, nil },
-	})
-	interrupted := deferred("4.3.2", "delivery was interrupted")
-	want := []deliver.Status{
-		{Kind: deliver.Sent, DSN: "2.0.0", Reason: "delivered to maildir", Relay: "virtual"},
-		interrupted, interrupted, interrupted,
-	}
-	got := agent.Deliver(ctx, newRequest(
-		deliver.Recipient{Index: 0, Address: "go@example.org"},
-		deliver.Recipient{Index: 1, Address: "stop@example.org"},
-		deliver.Recipient{Index: 2, Address: "fail@example.org"},
-		deliver.Recipient{Index: 3, Address: "go@example.org"},
-	))
-	if diff := cmp.Diff(want, got, noApplied); diff != "" {
-		t.Errorf("statuses (-want +got):\n%s", diff)
+	for _, end := range []string{"stop", "late"} {
+		base := t.TempDir()
+		ctx, cancel := context.WithCancel(t.Context())
+		closed := false
+		agent := New(Options{
+			Resolver: ending{cancel, route.Mailbox{Path: base + "/john", Base: base}}, Store: newStore(0),
+			Open: func(*spool.Message) (Text, error) { return text{bytes.NewReader([]byte(body)), &closed}, nil },
+		})
+		interrupted := deferred("4.3.2", "delivery was interrupted")
+		want := []deliver.Status{
+			{Kind: deliver.Sent, DSN: "2.0.0", Reason: "delivered to maildir", Relay: "virtual"},
+			interrupted, interrupted, interrupted,
+		}
+		got := agent.Deliver(ctx, newRequest(
+			deliver.Recipient{Index: 0, Address: "go@example.org"},
+			deliver.Recipient{Index: 1, Address: end + "@example.org"},
+			deliver.Recipient{Index: 2, Address: "go@example.org"},
+			deliver.Recipient{Index: 3, Address: "go@example.org"},
+		))
+		if diff := cmp.Diff(want, got, noApplied); diff != "" {
+			t.Errorf("%s: statuses (-want +got):\n%s", end, diff)
+		}
 	}
 }
 
-// ending resolves every address, and ends a context at "stop".
+// ending resolves every address. At "stop" and "late" it ends a context, and at
+// "stop" it notices that itself.
 type ending struct {
 	cancel context.CancelFunc
 	box    route.Mailbox
 }
 
 func (e ending) VirtualMailbox(ctx context.Context, addr address.Address, _ *route.Trace) (route.Mailbox, error) {
-	if addr.Local == "stop" {
+	switch addr.Local {
+	case "stop":
 		e.cancel()
 		return route.Mailbox{}, ctx.Err()
+	case "late":
+		e.cancel()
 	}
 	return e.box, nil
 }

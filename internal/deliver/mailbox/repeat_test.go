@@ -1,0 +1,28 @@
+package mailbox
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"postern/internal/route"
+	"postern/internal/spool"
+)
+
+// TestRepeatAsksForItsDevice: whether an earlier delivery that is found has to
+// be synced is a matter of the file system that it is on.
+func TestRepeatAsksForItsDevice(t *testing.T) {
+	base := newBase(t)
+	put(t, filepath.Join(base, "john/cur", stem+".mx.example:2,S"), whole)
+	store := newStore(t, func(o *Options) { o.Mode = func(string) spool.Mode { return spool.Each } })
+	m := newMessage()
+	m.Attempt = 1
+	receipt, err := store.Deliver(t.Context(), newBox(base, "john", route.Maildir), m)
+	if err != nil || !receipt.Repeated || receipt.Applied != nil {
+		t.Fatalf("Deliver = %+v, %v; want a durable repeat", receipt, err)
+	}
+	if got, want := slices.Collect(maps.Keys(store.modes)), []uint64{device(t, base)}; !slices.Equal(got, want) {
+		t.Errorf("modes were asked of devices %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,156 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/control"
+)
+
+// patience is how long a test waits for what has to happen.
+const patience = 5 * time.Second
+
+// house is a server in a directory of its own.
+type house struct {
+	t    *testing.T
+	dir  string
+	stop context.CancelFunc
+	end  chan error // what Run has returned
+}
+
+// freePort finds a port that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (h *house) write(name, text string) {
+	h.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// configure writes main.cf with lines added, and master.cf with a listener on
+// each address.
+func (h *house) configure(lines string, addresses ...string) {
+	h.t.Helper()
+	h.write("main.cf", fmt.Sprintf(`myhostname = mx.host.example
+mydestination =
+inet_protocols = ipv4
+alias_maps =
+queue_directory = %[1]s/queue
+control_socket = %[1]s/control
+maillog_file = %[1]s/mail.log
+virtual_mailbox_base = %[1]s/mail
+virtual_mailbox_domains = example.org
+smtpd_peername_lookup = no
+%[2]s`, h.dir, lines))
+	var master strings.Builder
+	for _, a := range addresses {
+		fmt.Fprintf(&master, "%s inet n - n - - smtpd\n", a)
+	}
+	h.write("master.cf", master.String()+"virtual unix - n n - - virtual\n")
+}
+
+// start runs the server that configure has described.
+func start(t *testing.T, lines string, addresses ...string) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), end: make(chan error, 1)}
+	h.configure(lines, addresses...)
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	t.Cleanup(stop)
+	ready := make(chan struct{})
+	go func() { h.end <- Run(ctx, Options{Dir: h.dir, Ready: func([]string) { close(ready) }}) }()
+	select {
+	case <-ready:
+	case err := <-h.end:
+		t.Fatalf("Run = %v", err)
+	}
+	return h
+}
+
+func (h *house) reload() {
+	h.t.Helper()
+	if _, err := control.Call(h.t.Context(), filepath.Join(h.dir, "control"), control.Request{Command: "reload"}); err != nil {
+		h.t.Fatalf("reload: %v", err)
+	}
+}
+
+// greeting is the first line that a server says.
+func greeting(t *testing.T, address string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+// ends stops the server and waits for its end.
+func (h *house) ends() {
+	h.t.Helper()
+	h.stop()
+	select {
+	case err := <-h.end:
+		if err != nil {
+			h.t.Errorf("Run = %v", err)
+		}
+	case <-time.After(patience):
+		h.t.Fatal("the server does not end")
+	}
+}
+
+// TestReloadedListenerEnds: a listener that a reload by command has opened ends
+// with the server like the others.
+func TestReloadedListenerEnds(t *testing.T) {
+	first, second := freePort(t), freePort(t)
+	h := start(t, "", first)
+	h.configure("", first, second)
+	h.reload()
+	for _, a := range []string{first, second} {
+		if line := greeting(t, a); !strings.HasPrefix(line, "220 ") {
+			t.Errorf("%s says %q", a, line)
+		}
+	}
+	h.ends()
+}
+
+// TestReloadMovesAddress: an address that overlaps with one that goes can be
+// listened on in the same reload.
+func TestReloadMovesAddress(t *testing.T) {
+	address := freePort(t)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := start(t, "inet_interfaces = 127.0.0.1\n", address)
+	for range 5 {
+		h.configure("inet_interfaces = 127.0.0.1\n", "localhost:"+port)
+		h.reload()
+		greeting(t, address)
+		h.configure("inet_interfaces = 127.0.0.1\n", address)
+		h.reload()
+		greeting(t, address)
+	}
+	h.ends()
+}
