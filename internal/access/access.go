@@ -50,6 +50,7 @@ type Request struct {
 	Recipient  address.Address
 	HasRcpt    bool // Recipient is set
 	Recipients int  // accepted so far
+	Discarded  bool // an access table said DISCARD about this message before
 	TLS        bool
 	SASLUser   string // "" when not authenticated
 }
@@ -86,6 +87,10 @@ type Options struct {
 	Own      []netip.Addr // addresses of this host, for permit_inet_interfaces
 	Log      Logger
 }
+
+// lenient says that a list which nobody understands is no error: who comes to
+// it is refused for now, as smtpd(8) does (compatibility = postfix).
+func (o *Options) lenient() bool { return o.Settings.String("compatibility") == "postfix" }
 
 // Policy holds the compiled restriction lists of one smtpd service. It is
 // immutable and safe for concurrent use.
@@ -263,6 +268,7 @@ type restriction struct {
 	warn  bool // warn_if_reject stood in front of it
 }
 
+// list compiles the text of a list.
 func (c *compiler) list(ctx context.Context, text string, at origin.At, side string) ([]restriction, error) {
 	var out []restriction
 	warn := false
@@ -275,20 +281,27 @@ func (c *compiler) list(ctx context.Context, text string, at origin.At, side str
 		}
 		r := restriction{name: name, at: at, warn: warn}
 		warn = false
-		if strings.Contains(name, ":") {
-			if side == "" {
-				return nil, fmt.Errorf("%v: %s needs check_client_access or the like in front of it", at, items[i])
-			}
+		var err error
+		switch {
+		case strings.Contains(name, ":") && side == "":
+			err = fmt.Errorf("%v: %s needs check_client_access or the like in front of it", at, items[i])
+		case strings.Contains(name, ":"):
 			r.name, r.arg = "check_"+side+"_access", items[i]
-		} else if takesArgument(name) {
-			if i+1 == len(items) {
-				return nil, fmt.Errorf("%v: %s needs an argument", at, name)
-			}
+		case takesArgument(name) && i+1 == len(items):
+			err = fmt.Errorf("%v: %s needs an argument", at, name)
+		case takesArgument(name):
 			i++
 			r.arg = items[i]
 		}
-		if err := c.bind(ctx, &r); err != nil {
+		if err == nil {
+			err = c.bind(ctx, &r)
+		}
+		if err != nil && !c.o.lenient() {
 			return nil, err
+		}
+		if err != nil {
+			c.o.Log.Warningf("%v", err)
+			r.check = func(context.Context, *evaluation) decision { return misconfigured }
 		}
 		out = append(out, r)
 	}

@@ -124,10 +124,10 @@ func (e *evaluation) act(ctx context.Context, found table.Found, failed decision
 	case "DEFER":
 		return e.refuse(name, class, e.p.codes["access_map_defer_code"], "4.7.1", text, "Access denied")
 	case "DEFER_IF_PERMIT":
-		e.deferIfPermit(e.refuse(name, class, 450, "4.7.1", text, "Service unavailable").reply)
+		e.deferIfPermit(e.refuse(name, class, e.p.codes["access_map_defer_code"], "4.7.1", text, "Service unavailable").reply)
 		return dunno
 	case "DEFER_IF_REJECT":
-		e.deferIfReject(e.refuse(name, class, 450, "4.7.1", text, "Service unavailable").reply)
+		e.deferIfReject(e.refuse(name, class, e.p.codes["access_map_defer_code"], "4.7.1", text, "Service unavailable").reply)
 		return dunno
 	case "HANGUP":
 		e.hangup = true
@@ -151,8 +151,13 @@ func (e *evaluation) act(ctx context.Context, found table.Found, failed decision
 	return e.asList(ctx, value, name, class, found)
 }
 
-// effect records a side effect for the whole message.
+// effect records a side effect for the whole message. Where there is no
+// message, because rejects are not delayed, it is left out with a warning.
 func (e *evaluation) effect(verb, text, name, class string) decision {
+	if !e.req.HasSender {
+		e.p.log.Warningf("access action %s for %s: there is no effect on mail before MAIL FROM", verb, name)
+		return dunno
+	}
 	good := true
 	switch verb {
 	case "PREPEND":
@@ -220,6 +225,9 @@ func (e *evaluation) asList(ctx context.Context, value, name, class string, foun
 func (e *evaluation) byName(name string, found table.Found) func(context.Context, *evaluation) decision {
 	if _, ok := e.p.classes[name]; ok {
 		return func(ctx context.Context, e *evaluation) decision { return e.nested(ctx, name) }
+	}
+	if _, ok := absent[name]; ok {
+		return func(context.Context, *evaluation) decision { return dunno }
 	}
 	return func(_ context.Context, e *evaluation) decision {
 		e.p.log.Warningf("%s: unknown smtpd restriction: %q", found.Table.Name(), name)

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"strings"
 
 	"postern/internal/address"
 	"postern/internal/route"
@@ -47,6 +48,7 @@ type evaluation struct {
 
 	listed, senderListed bool // the existence checks were made
 	discarded            bool
+	warning              bool // warn_if_reject is in force
 	ifPermit, ifReject   smtp.Reply
 	actions              []Action
 	notes                []Note
@@ -81,7 +83,19 @@ func (p *Policy) early(ctx context.Context, r *Request, parameter, class string)
 		return Verdict{}
 	}
 	e := &evaluation{p: p, req: r}
-	return e.verdict(e.list(ctx, parameter, class))
+	d := e.list(ctx, parameter, class)
+	e.ifPermit = smtp.Reply{} // it waits for RCPT
+	return e.verdict(d)
+}
+
+// earlier finds the defer_if_permit that the lists of the commands before RCPT
+// left pending, when rejects are not delayed.
+func (p *Policy) earlier(ctx context.Context, r *Request) smtp.Reply {
+	past := &evaluation{p: p, req: r}
+	for _, s := range earlyStages {
+		past.list(ctx, s.parameter, s.class)
+	}
+	return past.ifPermit
 }
 
 // Rcpt asks all lists about one recipient, and whether it exists. "postmaster"
@@ -93,7 +107,10 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 	if err := p.router.CheckSyntax(ctx, r.Recipient); err != nil {
 		return Verdict{Reply: route.FailureReply(r.Recipient, classRecipient, err)}
 	}
-	e := &evaluation{p: p, req: r, trace: tr}
+	e := &evaluation{p: p, req: r, trace: tr, discarded: r.Discarded}
+	if !p.delayReject {
+		e.ifPermit = p.earlier(ctx, r)
+	}
 	for _, s := range p.rcptStages() {
 		d := e.list(ctx, s.parameter, s.class)
 		if !d.reply.IsZero() || e.hangup {
@@ -102,7 +119,7 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 	}
 	// A pending defer_if_permit comes before the question whether the recipient
 	// exists.
-	if p.rejectUnlisted && !p.unlistedOff && !e.discarded && e.ifPermit.IsZero() {
+	if p.rejectUnlisted && !e.discarded && e.ifPermit.IsZero() {
 		return e.verdict(rejectUnlistedRecipient(ctx, e))
 	}
 	return e.verdict(dunno)
@@ -111,12 +128,18 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 // stage is a list, or rather what it is about.
 type stage struct{ parameter, class string }
 
+// earlyStages are the lists of connect, HELO and MAIL.
+var earlyStages = []stage{
+	{"smtpd_client_restrictions", classClient},
+	{"smtpd_helo_restrictions", classHelo},
+	{"smtpd_sender_restrictions", classSender},
+}
+
 // rcptStages are the lists that are asked at RCPT, in order.
 func (p *Policy) rcptStages() []stage {
 	var order []stage
 	if p.delayReject {
-		order = append(order, stage{"smtpd_client_restrictions", classClient},
-			stage{"smtpd_helo_restrictions", classHelo}, stage{"smtpd_sender_restrictions", classSender})
+		order = append(order, earlyStages...)
 	}
 	relay, rcpt := stage{"smtpd_relay_restrictions", classRecipient}, stage{"smtpd_recipient_restrictions", classRecipient}
 	if p.relayFirst {
@@ -136,14 +159,17 @@ func (p *Policy) EndOfData(ctx context.Context, r *Request) Verdict {
 }
 
 func (p *Policy) late(ctx context.Context, r *Request, parameter, class string) Verdict {
-	e := &evaluation{p: p, req: r}
+	e := &evaluation{p: p, req: r, discarded: r.Discarded}
 	return e.verdict(e.list(ctx, parameter, class))
 }
 
 // list reads one list from left to right. smtpd_reject_unlisted_sender stands
-// at the end of the sender list.
+// at the end of the sender list. A pending defer_if_reject ends with the
+// lists of its class.
 func (e *evaluation) list(ctx context.Context, parameter, class string) decision {
-	e.class = class
+	if class != e.class {
+		e.class, e.ifReject = class, smtp.Reply{}
+	}
 	d := e.run(ctx, e.p.lists[parameter])
 	if class == classSender && e.p.rejectUnlistedSender && d.reply.IsZero() && !e.discarded {
 		return rejectUnlistedSender(ctx, e)
@@ -151,17 +177,24 @@ func (e *evaluation) list(ctx context.Context, parameter, class string) decision
 	return d
 }
 
+// run reads restrictions until one decides. After DISCARD none is read; nor
+// are more once both a permit and a reject would be turned into a deferral.
 func (e *evaluation) run(ctx context.Context, list []restriction) decision {
 	for i := range list {
 		r := &list[i]
-		pending := e.ifPermit
+		if e.discarded || !e.ifPermit.IsZero() && !e.ifReject.IsZero() {
+			break
+		}
+		pending, outer := e.ifPermit, e.warning
+		e.warning = outer || r.warn
 		d := r.check(ctx, e)
 		if e.hangup {
 			return d
 		}
-		if r.warn {
+		if e.warning {
 			d = e.warn(d, pending)
 		}
+		e.warning = outer
 		if d != dunno {
 			return d
 		}
@@ -170,17 +203,24 @@ func (e *evaluation) run(ctx context.Context, list []restriction) decision {
 }
 
 // warn makes a note of what warn_if_reject keeps a restriction from doing. A
-// permit counts all the same, and so does defer_if_reject.
+// permit counts all the same, and so do defer_if_reject and a refusal because
+// a table or the configuration does not work.
 func (e *evaluation) warn(d decision, pending smtp.Reply) decision {
 	if e.ifPermit != pending {
 		e.note("reject_warning", e.ifPermit.String())
 		e.ifPermit = pending
 	}
-	if !d.reply.IsZero() {
+	if !d.reply.IsZero() && !isFault(d.reply) {
 		e.note("reject_warning", d.reply.String())
 		return dunno
 	}
 	return d
+}
+
+// isFault reports a reply that is nobody's judgement of the client: those all
+// read "<x>: CLASS rejected: ...".
+func isFault(r smtp.Reply) bool {
+	return r.Code == 451 && !strings.Contains(r.String(), " rejected: ")
 }
 
 // nested reads a list of smtpd_restriction_classes.

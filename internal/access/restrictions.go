@@ -206,18 +206,18 @@ func (e *evaluation) authorized(ctx context.Context) (bool, decision) {
 }
 
 func rejectUnlistedRecipient(ctx context.Context, e *evaluation) decision {
-	if !e.req.HasRcpt || e.listed {
+	if !e.req.HasRcpt || e.listed || e.p.unlistedOff {
 		return dunno
 	}
-	e.listed = true
+	e.listed = !e.warning
 	return decision{reply: e.p.router.CheckRecipient(ctx, e.req.Recipient, e.trace).Reply}
 }
 
 func rejectUnlistedSender(ctx context.Context, e *evaluation) decision {
-	if !e.req.HasSender || e.senderListed {
+	if !e.req.HasSender || e.senderListed || e.p.unlistedOff {
 		return dunno
 	}
-	e.senderListed = true
+	e.senderListed = !e.warning
 	return decision{reply: e.p.router.CheckSender(ctx, e.req.Sender, e.trace).Reply}
 }
 
@@ -249,9 +249,12 @@ func rejectNonFQDNRecipient(_ context.Context, e *evaluation) decision {
 	return e.needFQDN(e.req.Recipient, classRecipient)
 }
 
-func rejectNonFQDNHelo(_ context.Context, e *evaluation) decision {
+func rejectNonFQDNHelo(ctx context.Context, e *evaluation) decision {
 	h := e.req.Helo
-	if h == "" || strings.HasPrefix(h, "[") || fqdn(h) {
+	if strings.HasPrefix(h, "[") {
+		return rejectInvalidHelo(ctx, e)
+	}
+	if h == "" || fqdn(h) {
 		return dunno
 	}
 	return e.rejectAs(h, classHelo, e.p.codes["non_fqdn_reject_code"], "5.5.2", "need fully-qualified hostname")

@@ -1,8 +1,10 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,13 +155,13 @@ func (l *Letter) envelope(ctx context.Context, env Envelope) (spool.Envelope, sm
 		Arrival: l.arrival, SMTPUTF8: env.Params.SMTPUTF8, EightBit: env.Params.Body == "8BITMIME",
 		EnvID: env.Params.EnvID, Ret: env.Params.Ret, MessageID: l.head.messageID,
 	}
-	given := applyActions(env.Recipients, env.Actions)
+	given := withCopies(env.Recipients, env.Actions)
 	if len(given) == 0 {
 		return e, replyNoRcpt
 	}
 	if l.in.noMapping {
 		e.Sender = l.in.router.Rewrite(env.Sender).Internal()
-		e.Recipients = spoolRecipients(l.in.router.Complete(given))
+		e.Recipients = spoolRecipients(l.redirect(l.in.router.Complete(given), env.Actions))
 		return e, smtp.Reply{}
 	}
 	sender, err := l.in.router.Sender(ctx, env.Sender, nil)
@@ -171,7 +173,7 @@ func (l *Letter) envelope(ctx context.Context, env Envelope) (spool.Envelope, sm
 	if err != nil {
 		return e, l.expansionReply(err)
 	}
-	e.Recipients = spoolRecipients(list)
+	e.Recipients = spoolRecipients(l.redirect(list, env.Actions))
 	return e, smtp.Reply{}
 }
 
@@ -185,21 +187,36 @@ func (l *Letter) expansionReply(err error) smtp.Reply {
 	return replyTemporary
 }
 
-// applyActions changes the recipients as access tables asked: REDIRECT sends
-// the message to one address instead, BCC adds a copy.
-func applyActions(given []route.Recipient, actions []access.Action) []route.Recipient {
+// withCopies adds the recipients that access tables asked for with BCC. Nobody is
+// told about them, but for the first: Postfix writes the NOTIFY of a copy behind
+// its recipient, where it counts for the next.
+func withCopies(given []route.Recipient, actions []access.Action) []route.Recipient {
+	given = given[:len(given):len(given)]
+	notify := uint8(0)
 	for _, a := range actions {
-		to := address.Split(a.Text)
-		r := route.Recipient{Address: to, Original: to.Internal()}
-		switch a.Verb {
-		case "REDIRECT":
-			given = []route.Recipient{r}
-		case "BCC":
-			r.Notify = uint8(spool.NotifyNever)
-			given = append(given[:len(given):len(given)], r)
+		if a.Verb == "BCC" {
+			to := address.Split(a.Text)
+			given = append(given, route.Recipient{Address: to, Original: to.Internal(), Notify: notify})
+			notify = uint8(spool.NotifyNever)
 		}
 	}
 	return given
+}
+
+// redirect sends the message to one address instead of all, as an access table
+// asked with REDIRECT; the last one counts. It takes the place of the recipient
+// that comes first by domain and address, and no alias applies to it.
+func (l *Letter) redirect(list []route.Recipient, actions []access.Action) []route.Recipient {
+	for _, a := range slices.Backward(actions) {
+		if a.Verb == "REDIRECT" && len(list) > 0 {
+			one := slices.MinFunc(list, func(a, b route.Recipient) int {
+				return cmp.Or(strings.Compare(a.Address.Domain, b.Address.Domain), strings.Compare(a.Address.Local, b.Address.Local))
+			})
+			one.Address = l.in.router.Rewrite(address.Split(a.Text))
+			return []route.Recipient{one}
+		}
+	}
+	return list
 }
 
 // logMessageID writes the line that ties a queue id to a message.

@@ -260,12 +260,12 @@ func (r *Router) virtual(ctx context.Context, a address.Address, tr *Trace) ([]a
 	defer tr.higher()
 	var self map[string]bool
 	limit := func(text string) error {
-		return &ExpansionError{Address: a.Internal(), Text: text + " for " + a.String() + " -- message not accepted, try again later",
+		return &ExpansionError{Address: a.Internal(), Text: text + " -- message not accepted, try again later",
 			Reply: smtp.R(451, "4.6.0", "Alias expansion error")}
 	}
 	for i := 0; i < len(list); i++ {
 		if len(list) > r.p.expansionLimit {
-			return nil, nil, limit("unreasonable virtual_alias_maps map expansion size")
+			return nil, nil, limit("unreasonable virtual_alias_maps map expansion size for " + a.String())
 		}
 		for n := 0; ; n++ {
 			entry := list[i]
@@ -273,7 +273,7 @@ func (r *Router) virtual(ctx context.Context, a address.Address, tr *Trace) ([]a
 				break
 			}
 			if n >= r.p.recursionLimit {
-				return nil, nil, limit("unreasonable virtual_alias_maps map nesting")
+				return nil, nil, limit("unreasonable virtual_alias_maps map nesting for " + a.String())
 			}
 			found, ok, err := r.lookupAlias(ctx, entry, tr)
 			if err != nil {

@@ -46,7 +46,6 @@ func resolve(t *testing.T, r *route.Router, text, sender string) string {
 const classes = `
 virtual_alias_domains = alias.test
 virtual_mailbox_domains = mbox.test
-virtual_mailbox_maps = inline:{}
 relay_domains = relay.test
 recipient_delimiter = +
 `

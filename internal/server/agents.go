@@ -100,7 +100,7 @@ func (s *Server) mailboxes(v *config.Settings, log mailbox.Logger, limit, locks 
 			Stale: v.Duration("stale_lock_time")},
 		Log: log,
 	}
-	if v.String("mailbox_sync") == "each" {
+	if s.syncEach || v.String("mailbox_sync") == "each" {
 		o.Mode = func(string) spool.Mode { return spool.Each }
 	}
 	return mailbox.New(o), nil

@@ -126,7 +126,9 @@ func (s *Server) generate(ctx context.Context, settings *config.Settings) (*gene
 		opener.Close()
 		return nil, err
 	}
-	runtime.AddCleanup(g, func(o *table.Opener) { o.Close() }, opener)
+	// Whoever may still ask a table, an agent that delivers or a session, holds
+	// the router.
+	runtime.AddCleanup(g.router, func(o *table.Opener) { o.Close() }, opener)
 	return g, nil
 }
 

@@ -22,8 +22,9 @@ type listeners struct {
 	s  *Server
 	wg sync.WaitGroup
 
-	mu   sync.Mutex
-	open map[string]*listener // by network and address
+	mu     sync.Mutex
+	open   map[string]*listener // by network and address
+	closed bool                 // for good: the server is stopping
 }
 
 // listener is one socket and its sessions.
@@ -115,7 +116,8 @@ func (ls *listeners) check(g *generation) error {
 }
 
 // apply makes the open sockets those of the generation. An address that cannot
-// be listened on is an error; the others are open nevertheless.
+// be listened on is an error; the others are open nevertheless. Sockets that go
+// are closed first, so that their addresses are free for others.
 func (ls *listeners) apply(ctx context.Context, g *generation) error {
 	want, err := wanted(g)
 	if err != nil {
@@ -123,9 +125,13 @@ func (ls *listeners) apply(ctx context.Context, g *generation) error {
 	}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
+	if ls.closed {
+		return errors.New("the server is stopping")
+	}
 	for key, l := range ls.open {
 		if _, stays := want[key]; !stays {
 			l.cancel()
+			_ = l.Close()
 			delete(ls.open, key)
 		}
 	}
@@ -192,12 +198,10 @@ func (ls *listeners) addresses() []string {
 	return out
 }
 
-// wait returns when all sessions are over. Their context has ended before.
-func (ls *listeners) wait() { ls.wg.Wait() }
-
-// close ends all sockets, after a start that failed half-way.
+// close ends all sockets for good and returns when their sessions are over.
 func (ls *listeners) close() {
 	ls.mu.Lock()
+	ls.closed = true
 	for _, l := range ls.open {
 		l.cancel()
 	}

@@ -36,6 +36,9 @@ func request(t *smtpd.Transaction, where string) *access.Request {
 	if len(t.Recipients) == 1 {
 		r.Recipient, r.HasRcpt = t.Recipients[0].Path.Address, true
 	}
+	for _, e := range t.Effects {
+		r.Discarded = r.Discarded || e.Verb == "DISCARD"
+	}
 	return r
 }
 

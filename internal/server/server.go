@@ -63,6 +63,7 @@ type Server struct {
 	spool    *spool.Spool
 	queue    *queue.Queue
 	runner   privsep.Runner
+	syncEach bool // the spool was opened with mailbox_sync = each, and covers no deliveries until a restart
 	current  atomic.Pointer[generation]
 	started  time.Time
 	stop     context.CancelFunc
@@ -131,7 +132,7 @@ func (s *Server) openSpool(v *config.Settings) error {
 	if err != nil {
 		return fmt.Errorf("spool %s/spool: %w", dir, err)
 	}
-	s.spool = sp
+	s.spool, s.syncEach = sp, o.MailboxSync == "each"
 	for _, name := range []string{"virtual_mailbox_base", "mail_spool_directory"} {
 		base := v.String(name)
 		if base == "" || v.String("mailbox_sync") == "each" {
@@ -188,7 +189,7 @@ func (s *Server) run(ctx context.Context, ctl net.Listener, g *generation) error
 	}
 	s.untilStopped(ctx)
 	s.main.Infof("stopping")
-	s.listening.wait()
+	s.listening.close()
 	inputs.Wait()
 	endDeliveries()
 	outputs.Wait()

@@ -11,11 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/config"
 	"postern/internal/control"
+	"postern/internal/deliver/mailbox"
+	"postern/internal/privsep"
+	"postern/internal/route"
 )
 
 // patience is how long a test waits for what has to happen.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // house is a server in a directory of its own.
 type house struct {
@@ -154,3 +158,43 @@ func TestReloadMovesAddress(t *testing.T) {
 	}
 	h.ends()
 }
+
+// TestMailboxSyncNeedsRestart: a spool that leaves the syncing to the agents
+// does so until it is opened again, whatever a reload says.
+func TestMailboxSyncNeedsRestart(t *testing.T) {
+	h := &house{t: t, dir: t.TempDir()}
+	h.configure("mailbox_sync = each\n", "127.0.0.1:2525")
+	load := func() *config.Settings {
+		t.Helper()
+		v, err := LoadSettings(h.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	var err error
+	s := &Server{runner: self{}}
+	if s.log, err = openLog(load(), false); err != nil {
+		t.Fatal(err)
+	}
+	defer s.log.Close()
+	if err := s.openSpool(load()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.spool.Close()
+	h.configure("mailbox_sync = auto\n", "127.0.0.1:2525")
+	store, err := s.mailboxes(load(), s.log.Program("virtual"), "virtual_mailbox_limit", "virtual_mailbox_lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	box := route.Mailbox{Base: h.dir, Path: filepath.Join(h.dir, "john"), Format: route.Maildir, UID: 1, GID: 1}
+	receipt, err := store.Deliver(t.Context(), box, &mailbox.Message{ID: "1", Body: strings.NewReader("text\n")})
+	if err != nil || receipt.Applied != nil {
+		t.Errorf("Deliver = %+v, %v; want a delivery that is durable", receipt, err)
+	}
+}
+
+// self is a privsep.Runner that changes nothing.
+type self struct{}
+
+func (self) Do(_ privsep.Identity, f func() error) error { return f() }

@@ -67,11 +67,9 @@ func (s *Server) newProfile(ctx context.Context, g *generation, o *table.Opener,
 	if settings.Bool("smtpd_peername_lookup") {
 		p.PeerName = func(ctx context.Context, addr netip.Addr) smtpd.PeerName { return peerName(ctx, g.native, addr, log) }
 	}
-	if p.Exempt, err = clientList(ctx, o, settings, "smtpd_client_event_limit_exceptions"); err != nil {
-		return nil, err
-	}
-	p.BareNewlineOK, err = clientList(ctx, o, settings, "smtpd_forbid_bare_newline_exclusions")
-	return p, err
+	p.Exempt = clientList(ctx, o, settings, "smtpd_client_event_limit_exceptions", log)
+	p.BareNewlineOK = clientList(ctx, o, settings, "smtpd_forbid_bare_newline_exclusions", log)
+	return p, nil
 }
 
 // peerNameTime bounds the wait for the name of a client; then it is unknown.
@@ -87,18 +85,18 @@ func peerName(ctx context.Context, r dns.Resolver, addr netip.Addr, log access.L
 	return smtpd.PeerName{Name: p.Name, Reverse: p.Reverse, Temporary: p.Status == dns.PeerTemporary}
 }
 
-// clientList makes a test for the clients that a list parameter names. A list
-// that fails names nobody.
-func clientList(ctx context.Context, o *table.Opener, s *config.Settings, parameter string) (func(*smtpd.Client) bool, error) {
+// clientList makes a test for the clients that a list parameter names. What
+// cannot be used of it is logged; a search that comes to it names nobody.
+func clientList(ctx context.Context, o *table.Opener, s *config.Settings, parameter string, log access.Logger) func(*smtpd.Client) bool {
 	v := s.Value(parameter)
 	l, err := o.List(ctx, v.Text, table.AddressList, false, table.Use{Parameter: parameter, At: v.At, Fold: true})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", parameter, err)
+		log.Warningf("%s: %v", parameter, err)
 	}
 	return func(c *smtpd.Client) bool {
 		_, err := l.MatchClient(context.Background(), c.Name, c.AddrText(), nil)
 		return err == nil
-	}, nil
+	}
 }
 
 func (s *Server) newIntake(g *generation, settings *config.Settings) *intake.Intake {

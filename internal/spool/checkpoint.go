@@ -143,7 +143,7 @@ func (s *Spool) reclaim() error {
 			s.log.Warningf("remove the text of a finished message: %v", err)
 		}
 	}
-	return s.j.reuse(dead, s.wantSpares())
+	return s.j.reuse(dead, s.wantSpares(len(dead)))
 }
 
 // dead are the segments at the old end of the log of which nothing is needed.
@@ -156,11 +156,20 @@ func (s *Spool) dead() []*segment {
 	return slices.Clone(s.sealed[:n])
 }
 
-// wantSpares is how many more spares are worth keeping: two checkpoints' worth.
-func (s *Spool) wantSpares() int {
+// wantSpares is how many of so many unused segments are worth keeping: two
+// checkpoints' worth, together with the spares there are. On a disk that is
+// nearly full it is fewer, down to one spare: what spares hold is not free for
+// Create, and must not keep it from ever accepting again.
+func (s *Spool) wantSpares(unused int) int {
 	s.j.mu.Lock()
-	defer s.j.mu.Unlock()
-	return max(int(2*s.opt.CheckpointBytes/s.j.size)+2-len(s.j.spares), 0)
+	ready := len(s.j.spares)
+	s.j.mu.Unlock()
+	want := int(2*s.opt.CheckpointBytes/s.j.size) + 2 - ready
+	if v, err := s.fs.Volume(s.dir); err == nil {
+		room := v.Free + int64(unused)*s.j.size - max(2*s.opt.QueueMinFree, 2*s.j.size)
+		want = int(min(int64(want), room/s.j.size))
+	}
+	return max(want, 1-ready, 0)
 }
 
 // keepHouse makes checkpoints until the spool closes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // evacuate moves the messages of the oldest segments to the head of the log,
@@ -85,7 +86,8 @@ func (s *Spool) empty(seg *segment) error {
 	return nil
 }
 
-// move places a message with its whole state at the head of the log.
+// move places a message with its whole state at the head of the log. The
+// reasons of its deferrals are left behind where they do not fit.
 func (s *Spool) move(e *entry, text []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,6 +101,14 @@ func (s *Spool) move(e *entry, text []byte) error {
 		blobs = [][]byte{text}
 	}
 	at, seg, tick, err := s.put(recordKeep, meta, blobs)
+	if errors.Is(err, ErrTooLarge) {
+		k.schedule.deferrals = slices.Clone(k.schedule.deferrals)
+		for i := range k.schedule.deferrals {
+			k.schedule.deferrals[i].Reason = ""
+		}
+		meta = k.append(nil)
+		at, seg, tick, err = s.put(recordKeep, meta, blobs)
+	}
 	if err != nil {
 		return err
 	}

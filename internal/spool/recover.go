@@ -50,7 +50,7 @@ func (s *Spool) recover() error {
 	if err := s.removeOrphans(); err != nil {
 		return err
 	}
-	return s.j.reuse(stale, s.wantSpares())
+	return s.j.reuse(stale, s.wantSpares(len(stale)))
 }
 
 // list opens all segment files.
@@ -290,7 +290,7 @@ func (r *recovery) restart() error {
 	s.maxID = s.lastID
 	spares := s.j.spares
 	s.j.spares = nil
-	if err := s.j.reuse(spares, len(spares)); err != nil {
+	if err := s.j.reuse(spares, s.wantSpares(len(spares))); err != nil {
 		return err
 	}
 	if len(s.j.spares) == 0 {

@@ -107,3 +107,34 @@ func TestSpaceComesBack(t *testing.T) {
 	}
 	mustPut(t, s, testEnvelope(2, "a@x.test"), []byte("z\n"))
 }
+
+// TestMoveManyReasons: the reasons of all deferrals together may be more than a
+// record takes; the message does not hold on to its segment for that.
+func TestMoveManyReasons(t *testing.T) {
+	d := newMailDisk()
+	o := simOptions(d.process(), 1)
+	s := mustOpen(t, "/spool", o)
+	defer mustClose(t, s)
+	e := testEnvelope(1)
+	for range 80 {
+		e.Recipients = append(e.Recipients, Recipient{Address: "a@x.test"})
+	}
+	m := mustPut(t, s, e, []byte("x\n"))
+	for i := range e.Recipients {
+		mustCommit(t, s, Change{Defer: []Postponement{{Message: m, Attempts: 7,
+			Deferrals: []Deferral{{i, "4.0.0", string(make([]byte, o.SegmentSize/100))}}}}})
+	}
+	for i := range 20 {
+		other := mustPut(t, s, testEnvelope(i, "b@x.test"), make([]byte, o.SegmentSize/10))
+		mustCommit(t, s, settleOf(other, 0, nil))
+		if err := s.Checkpoint(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := s.Stats(); st.Segments > 3 {
+		t.Errorf("%d segments are in use for one small message", st.Segments)
+	}
+	if p := pendingOf(s)[m.ID]; len(p.Deferrals) != len(e.Recipients) || p.Attempts != 7 || p.Deferrals[79].Status != "4.0.0" {
+		t.Errorf("%d deferrals, %d attempts", len(p.Deferrals), p.Attempts)
+	}
+}

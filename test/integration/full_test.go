@@ -125,6 +125,7 @@ func TestQueueFull(t *testing.T) {
 	const nobody = "virtual_transport = lmtp:unix:private/none\n"
 	for name, size := range map[string]int{"small": 20000, "large": 3000000} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needRoot(t)
 			const common = "message_size_limit = 4000000\nvirtual_mailbox_limit = 0\nspool_inline_limit = 65536\n" +
 				"smtpd_soft_error_limit = 1000\nsmtpd_hard_error_limit = 1000\nsmtpd_client_connection_count_limit = 0\n"
@@ -136,7 +137,6 @@ func TestQueueFull(t *testing.T) {
 			if len(o.acked) == 0 {
 				t.Error("nothing was accepted before the disk was full")
 			}
-			t.Cleanup(func() { if t.Failed() { out, _ := w.run(exec.Command("sh", "-c", "df -k "+w.path("queue")+"; find "+w.path("queue")+" -type f | xargs ls -lsi; ls -l /proc/"+fmt.Sprint(w.cmd.Process.Pid)+"/fd")); t.Log(out) } })
 			t.Logf("%d accepted, refused: %v", len(o.acked), o.refused)
 			for reply := range o.refused {
 				if !strings.HasPrefix(reply, "452 4.3.1 ") {

@@ -118,7 +118,11 @@ func (d *maildir) fill(fd int, m *Message) (content, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return content{}, err
 	}
-	made, err := d.emit(fd, m)
+	room := d.store.room()
+	if room >= 0 && int64(len(m.Header))+m.Body.Size() > room {
+		return content{}, unix.EFBIG
+	}
+	made, err := emit(fd, room, m)
 	made.dev = st.Dev
 	if err == nil && d.mustSync(st.Dev, m) {
 		err = again(func() error { return unix.Fsync(fd) })
@@ -127,14 +131,7 @@ func (d *maildir) fill(fd int, m *Message) (content, error) {
 }
 
 // emit writes the message to fd; with fd -1 it only says what it would write.
-func (d *maildir) emit(fd int, m *Message) (content, error) {
-	room := int64(-1)
-	if d.store.o.Limit > 0 {
-		room = d.store.o.Limit
-	}
-	if room >= 0 && int64(len(m.Header))+m.Body.Size() > room {
-		return content{}, unix.EFBIG
-	}
+func emit(fd int, room int64, m *Message) (content, error) {
 	out := newOutput(fd, room)
 	defer out.release()
 	out.Write(m.Header) // its error sticks
@@ -159,7 +156,7 @@ func (d *maildir) publish(m *Message, stem, name string, made content) (Receipt,
 		}
 		if err != unix.EEXIST {
 			d.discard(name)
-			return Receipt{}, d.failed("create maildir file ", "/new/"+to, err)
+			return Receipt{}, failure("create maildir file "+d.box.Path+"/new/"+to, err)
 		}
 		same, err := d.holds(d.new, to, made, m)
 		if err != nil || same {
@@ -182,7 +179,12 @@ func (d *maildir) rename(from, to string) error {
 	if err != unix.EINVAL && err != unix.ENOSYS {
 		return err
 	}
-	// File systems without that flag (NFS): a link is never made over a name.
+	return d.link(from, to)
+}
+
+// link is rename for file systems that do not know the flag (NFS): a link is
+// never made over an existing name.
+func (d *maildir) link(from, to string) error {
 	if err := again(func() error { return unix.Linkat(d.tmp, from, d.new, to, 0) }); err != nil {
 		return err
 	}

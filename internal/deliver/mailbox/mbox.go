@@ -160,9 +160,9 @@ func (f *mboxFile) write(m *Message, size int64) error {
 	if err != nil {
 		return err
 	}
-	room := int64(-1)
-	if limit := f.store.o.Limit; limit > 0 {
-		room = max(limit-size, 0)
+	room := f.store.room()
+	if room >= 0 {
+		room = max(room-size, 0)
 	}
 	out := newOutput(f.fd, room)
 	defer out.release()

@@ -40,7 +40,7 @@ func (d *maildir) findIn(dir int, stem string, m *Message, want *content) (strin
 		return "", err
 	}
 	if want.length == 0 {
-		if *want, err = d.emit(-1, m); err != nil {
+		if *want, err = emit(-1, -1, m); err != nil {
 			return "", err
 		}
 	}
@@ -87,13 +87,13 @@ func namesOf(dir int, stem string) ([]string, error) {
 }
 
 // holds reports whether the file is whole: same length, same sum. A file that
-// is gone again was read by its owner, and so was whole. When the delivery has
-// to be durable, the file and its name are synced: the first attempt may have
-// ended before.
+// its owner has moved meanwhile cannot be looked at, and counts as damaged: one
+// copy too many is better than none. When the delivery has to be durable, the
+// file and its name are synced: the first attempt may have ended before.
 func (d *maildir) holds(dir int, name string, want content, m *Message) (bool, error) {
 	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
-		return true, nil
+		return false, nil
 	}
 	if err != nil {
 		return false, err

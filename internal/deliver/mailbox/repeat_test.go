@@ -26,3 +26,18 @@ func TestRepeatAsksForItsDevice(t *testing.T) {
 		t.Errorf("modes were asked of devices %v, want %v", got, want)
 	}
 }
+
+// TestLowerLimit: a message that is there already is not refused for a limit
+// that was set since.
+func TestLowerLimit(t *testing.T) {
+	base := newBase(t)
+	put(t, base+"/john/new/"+stem+".mx.example", whole)
+	mkdir(t, base+"/john/tmp")
+	m := newMessage()
+	m.Attempt = 1
+	store := newStore(t, func(o *Options) { o.Limit = 10 })
+	receipt, err := store.Deliver(t.Context(), newBox(base, "john", route.Maildir), m)
+	if err != nil || !receipt.Repeated {
+		t.Errorf("Deliver = %+v, %v, want a repeat", receipt, err)
+	}
+}

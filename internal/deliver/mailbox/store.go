@@ -155,6 +155,14 @@ func (s *Store) mode(dev uint64, dir string) spool.Mode {
 	return mode
 }
 
+// room is Options.Limit as output counts it: negative for none.
+func (s *Store) room() int64 {
+	if s.o.Limit > 0 {
+		return s.o.Limit
+	}
+	return -1
+}
+
 // relative is the part of p below base; "." when they are the same directory.
 func relative(base, p string) (string, error) {
 	cleanBase, clean := path.Clean(base), path.Clean(p)

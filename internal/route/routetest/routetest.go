@@ -64,21 +64,27 @@ type World struct {
 // New makes a world. Whatever is wrong with the text ends the test.
 func New(t testing.TB, text string) *World {
 	t.Helper()
-	w := &World{Dir: t.TempDir(), Log: &Log{}, Users: NewUsers()}
-	if err := w.make(text); err != nil {
+	w, err := In(t.TempDir(), text)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Opener.Close() })
 	return w
 }
 
+// In makes a world in a directory. The caller closes its Opener.
+func In(dir, text string) (*World, error) {
+	w := &World{Dir: dir, Log: &Log{}, Users: NewUsers()}
+	return w, w.make(text)
+}
+
 // Error is the error of a world that cannot be made; it ends the test when the
 // world can.
 func Error(t testing.TB, text string) error {
 	t.Helper()
-	w := &World{Dir: t.TempDir(), Log: &Log{}, Users: NewUsers()}
-	err := w.make(text)
+	w, err := In(t.TempDir(), text)
 	if err == nil {
+		w.Opener.Close()
 		t.Fatalf("no error for %q", text)
 	}
 	return err
