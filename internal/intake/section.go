@@ -13,6 +13,7 @@ type section struct {
 	pending []byte // what cannot be judged before more of the text is known
 	long    bool   // in the middle of a field of more than header_size_limit octets
 	drop    bool   // and that field is dropped
+	begun   bool   // a field was seen
 	unended bool   // what was passed on does not end with a line end
 
 	hops      int
@@ -57,11 +58,16 @@ func (l *Letter) fields(text []byte, last bool) []byte {
 				l.pass(text[run:at])
 				return text[at:]
 			}
-			f, ok := l.field(text[at : at+n])
-			if !ok {
-				break
+			if l.mailboxLine(text[at:]) {
+				l.put([]byte("X-Mailbox-Line: "))
+			} else {
+				f, ok := l.field(text[at : at+n])
+				if !ok {
+					break
+				}
+				l.head.drop = l.note(f)
 			}
-			l.head.drop = l.note(f)
+			l.head.begun = true
 		}
 		if l.head.long = !whole; l.head.long && text[at+n-1] == '\n' {
 			n-- // the next byte will say whether the field ends here
@@ -81,6 +87,13 @@ func (l *Letter) fields(text []byte, last bool) []byte {
 		l.startBody(text[at:])
 	}
 	return nil
+}
+
+// mailboxLine reports whether the text begins with the line that an mbox puts in
+// front of a message. As smtpd(8) does, it is kept under the name of a field, or
+// the header would end there.
+func (l *Letter) mailboxLine(text []byte) bool {
+	return !l.head.begun && (bytes.HasPrefix(text, []byte("From ")) || bytes.HasPrefix(text, []byte(">From ")))
 }
 
 // fieldLen is the length of the field or line at the start of text, with the
