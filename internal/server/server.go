@@ -130,7 +130,10 @@ func (s *Server) openSpool(v *config.Settings) error {
 	}
 	sp, err := spool.Open(dir+"/spool", o)
 	if err != nil {
-		return fmt.Errorf("spool %s/spool: %w", dir, err)
+		if errors.Is(err, spool.ErrLocked) {
+			return fmt.Errorf("%w: another server runs on this queue_directory", err)
+		}
+		return err
 	}
 	s.spool, s.syncEach = sp, o.MailboxSync == "each"
 	for _, name := range []string{"virtual_mailbox_base", "mail_spool_directory"} {
