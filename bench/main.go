@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -47,6 +48,7 @@ type bench struct {
 	messages int
 	rounds   int
 	only     string
+	servers  string
 }
 
 func main() {
@@ -55,6 +57,7 @@ func main() {
 	flag.IntVar(&b.messages, "messages", 5000, "messages of a run")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each workload")
 	flag.StringVar(&b.only, "only", "", "only workloads whose name contains this text")
+	flag.StringVar(&b.servers, "servers", "", "only servers whose name contains this text")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -80,6 +83,7 @@ func (b *bench) run(ctx context.Context) error {
 		{"Postfix, in_flow_delay=0", "in_flow_delay = 0\n", startPostfix},
 		{"Postern", "", startPostern},
 	}
+	contenders = slices.DeleteFunc(contenders, func(c contender) bool { return !strings.Contains(c.name, b.servers) })
 	for _, w := range workloads {
 		if !strings.Contains(w.name, b.only) {
 			continue

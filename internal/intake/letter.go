@@ -75,7 +75,14 @@ func fromHeader(s Source, origin string) string {
 }
 
 // quotePhrase quotes a display name where it needs it (RFC 5322, 3.2.5).
+// Control characters, which would end the field, become blanks.
 func quotePhrase(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, name)
 	if !strings.ContainsAny(name, `()<>[]:;@\,."`) {
 		return name
 	}

@@ -5,7 +5,9 @@
 //
 // Any user may write there and nobody else may read or list it; a submitted
 // file has mode 0600 and belongs to the user who wrote it, which is how the
-// server knows who submitted. A file is complete when its name begins with
+// server knows who submitted. Where the server is not root, the directory is
+// setgid as well (mode 3733), and files have the server's group and mode 0640, or
+// it could not read them either. A file is complete when its name begins with
 // "mail.": it is written and synced under "tmp." first and then renamed.
 //
 // A file is one line of JSON, the Envelope, and the message text with LF line
@@ -57,7 +59,11 @@ func Make(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return os.Chmod(dir, 0o733|os.ModeSticky)
+	mode := 0o733 | os.ModeSticky
+	if os.Geteuid() != 0 {
+		mode |= os.ModeSetgid
+	}
+	return os.Chmod(dir, mode)
 }
 
 // Submit writes a message. When it returns nil the message survives a power
@@ -89,6 +95,11 @@ func Submit(dir string, e Envelope, text io.Reader) (err error) {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if info, err := os.Stat(dir); err == nil && info.Mode()&os.ModeSetgid != 0 {
+		if err := f.Chmod(0o640); err != nil {
+			return err
+		}
 	}
 	if err := f.Sync(); err != nil {
 		return err

@@ -45,6 +45,8 @@ type item struct {
 type verdict struct {
 	index  int
 	status deliver.Status
+	// address is the recipient as resolved; "": as in the envelope.
+	address string
 }
 
 func newItem(m *spool.Message) *item {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -123,7 +124,7 @@ func (q *Queue) report(l *ledger, p *Parameters, kind bounce.Kind, verdicts []ve
 			continue
 		}
 		r.Recipients = append(r.Recipients, bounce.Recipient{
-			Address: rcpt.Address, Original: rcpt.Original, ORCPT: rcpt.ORCPT,
+			Address: cmp.Or(v.address, rcpt.Address), Original: rcpt.Original, ORCPT: rcpt.ORCPT,
 			Status: v.status.DSN, Reason: v.status.Reason,
 			RemoteMTA: v.status.RemoteMTA, Diagnostic: v.status.Diagnostic,
 		})
@@ -174,7 +175,7 @@ func (q *Queue) submitForwards(ctx context.Context, l *ledger) {
 			q.logs.qmgr.Warningf("%s: cannot forward: %v", l.item.message.ID, err)
 			status := deferral("4.3.0", "cannot forward: mail system error")
 			q.logDelivery(f.log, l.item, f.recipient, &status, status.Kind.String(), f.began)
-			l.deferred = append(l.deferred, verdict{f.index, status})
+			l.deferred = append(l.deferred, verdict{f.index, status, f.address})
 			continue
 		}
 		made = append(made, f)
@@ -217,9 +218,11 @@ func (q *Queue) submitForward(ctx context.Context, it *item, f *forwarded) error
 		e := it.message.Envelope
 		e.Sender, e.Arrival, e.Recipients = forward.Sender, time.Time{}, nil
 		for _, addr := range forward.Recipients {
-			e.Recipients = append(e.Recipients, spool.Recipient{
-				Address: addr, Original: forward.Original, ORCPT: original.ORCPT, Notify: original.Notify,
-			})
+			r := spool.Recipient{Address: addr, Original: addr, Notify: original.Notify}
+			if forward.Original != "" {
+				r.Original, r.ORCPT = forward.Original, original.ORCPT
+			}
+			e.Recipients = append(e.Recipients, r)
 		}
 		text := prefixed{forward.Prepend, body}
 		fresh, err := q.options.Submit(context.WithoutCancel(ctx), Submission{

@@ -198,7 +198,7 @@ func (l *ledger) deferrals() []spool.Deferral {
 func (l *ledger) giveBack() {
 	for i := range l.forwards {
 		if f := &l.forwards[i]; f.status.Kind == deliver.Sent {
-			l.deferred = append(l.deferred, verdict{f.index, deferral("4.3.0", "cannot forward: queue file write error")})
+			l.deferred = append(l.deferred, verdict{f.index, deferral("4.3.0", "cannot forward: queue file write error"), f.address})
 		}
 	}
 	l.deferred = append(l.deferred, l.bounced...)

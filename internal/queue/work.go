@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -241,7 +242,7 @@ func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status deliv
 			status.DSN = "4" + status.DSN[1:]
 		}
 	}
-	v := verdict{rcpt.Index, status}
+	v := verdict{rcpt.Index, status, cmp.Or(status.Recipient, rcpt.Address)}
 	switch status.Kind {
 	case deliver.Sent:
 		if len(status.Forwards) > 0 {

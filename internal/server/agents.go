@@ -64,8 +64,12 @@ func (s *Server) newAgent(g *generation, v *config.Settings, m config.Service) (
 		if err != nil {
 			return nil, err
 		}
-		return local.New(local.Options{Resolver: g.router, Store: store,
-			OriginalRecipient: v.Bool("enable_original_recipient"), Log: log}), nil
+		o := local.Options{Resolver: g.router, Store: store,
+			OriginalRecipient: v.Bool("enable_original_recipient"), Log: log}
+		if old := s.current.Load(); old != nil {
+			o.Earlier, _ = old.agents[m.Name].Agent.(*local.Agent)
+		}
+		return local.New(o), nil
 	case "smtp", "lmtp":
 		o, err := smtpOptions(g, v, m.Command == "lmtp")
 		if err != nil {

@@ -109,15 +109,9 @@ func wanted(g *generation) (map[string]*service, error) {
 	return want, nil
 }
 
-// check opens nothing, but says whether the sockets make sense.
-func (ls *listeners) check(g *generation) error {
-	_, err := wanted(g)
-	return err
-}
-
-// apply makes the open sockets those of the generation. An address that cannot
-// be listened on is an error; the others are open nevertheless. Sockets that go
-// are closed first, so that their addresses are free for others.
+// apply makes the open sockets those of the generation. When an address cannot
+// be listened on, that is an error, and the sockets and their services stay as
+// they were, but for those that had to make way for others on the same port.
 func (ls *listeners) apply(ctx context.Context, g *generation) error {
 	want, err := wanted(g)
 	if err != nil {
@@ -128,38 +122,86 @@ func (ls *listeners) apply(ctx context.Context, g *generation) error {
 	if ls.closed {
 		return errors.New("the server is stopping")
 	}
-	for key, l := range ls.open {
+	sockets, err := ls.bind(want)
+	if err != nil {
+		return err
+	}
+	for key := range ls.open {
 		if _, stays := want[key]; !stays {
-			l.cancel()
-			_ = l.Close()
-			delete(ls.open, key)
+			ls.end(key)
 		}
 	}
-	var errs []error
 	for key, sv := range want {
 		if l, ok := ls.open[key]; ok {
 			l.profile.Store(sv.profile)
-			continue
-		}
-		if err := ls.start(ctx, key, sv); err != nil {
-			errs = append(errs, err)
+		} else {
+			ls.start(ctx, key, sv, sockets[key])
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-// start opens a socket and serves it.
-func (ls *listeners) start(ctx context.Context, key string, sv *service) error {
+// bind opens the sockets that are wanted and not open yet: all of them or none.
+func (ls *listeners) bind(want map[string]*service) (map[string]net.Listener, error) {
+	sockets := map[string]net.Listener{}
+	var errs []error
+	for key, sv := range want {
+		if _, ok := ls.open[key]; ok {
+			continue
+		}
+		socket, err := listen(key)
+		if errors.Is(err, syscall.EADDRINUSE) && ls.makeWay(key, want) {
+			socket, err = listen(key)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("service %s: %w", sv.name, listenHint(err)))
+			continue
+		}
+		sockets[key] = socket
+	}
+	if len(errs) == 0 {
+		return sockets, nil
+	}
+	for _, socket := range sockets {
+		errs = append(errs, socket.Close())
+	}
+	return nil, errors.Join(errs...)
+}
+
+// listen opens the socket of a key of listeners.open.
+func listen(key string) (net.Listener, error) {
 	network, addr, _ := strings.Cut(key, " ")
 	if network == "unix" {
 		if err := os.Remove(addr); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+			return nil, err
 		}
 	}
-	socket, err := net.Listen(network, addr)
-	if err != nil {
-		return fmt.Errorf("service %s: %w", sv.name, listenHint(err))
+	return net.Listen(network, addr)
+}
+
+// makeWay ends the sockets on the port of key that are no longer wanted: one for
+// all addresses and one for a single address exclude each other.
+func (ls *listeners) makeWay(key string, want map[string]*service) (ended bool) {
+	port := key[strings.LastIndexByte(key, ':')+1:]
+	for other := range ls.open {
+		if _, stays := want[other]; !stays && strings.HasSuffix(other, ":"+port) {
+			ls.end(other)
+			ended = true
+		}
 	}
+	return ended
+}
+
+// end closes a socket; its sessions end after their transactions.
+func (ls *listeners) end(key string) {
+	l := ls.open[key]
+	l.cancel()
+	_ = l.Close()
+	delete(ls.open, key)
+}
+
+// start serves a socket until ctx ends.
+func (ls *listeners) start(ctx context.Context, key string, sv *service, socket net.Listener) {
 	l := &listener{Listener: socket}
 	l.profile.Store(sv.profile)
 	var lctx context.Context
@@ -169,10 +211,9 @@ func (ls *listeners) start(ctx context.Context, key string, sv *service) error {
 	server := &smtpd.Server{Profile: l.profile.Load, Log: log, MaxConnections: sv.maxProc}
 	ls.wg.Go(func() {
 		if err := server.Serve(lctx, socket); err != nil {
-			log.Errorf("listener %s: %v", addr, err)
+			log.Errorf("listener %s: %v", socket.Addr(), err)
 		}
 	})
-	return nil
 }
 
 // listenHint adds the cure to the usual reasons.

@@ -11,8 +11,9 @@ import (
 )
 
 // pickup takes in what the sendmail command put into the maildrop, until ctx
-// ends. A message stays there until it is durable in the spool; when the server
-// dies between the two, it is taken in again.
+// ends. A message stays there until it is durable in the spool. When the server
+// dies between that and its removal, or the power goes before the removal is on
+// the disk, it is taken in once more.
 func (s *Server) pickup(ctx context.Context, dir string) {
 	log := s.log.Program("pickup")
 	for range maildrop.Watch(ctx, dir) {

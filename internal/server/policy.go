@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
+	"strings"
 
 	"postern/internal/access"
 	"postern/internal/address"
@@ -33,6 +35,7 @@ func clientRequest(c *smtpd.Client, where string) *access.Request {
 func request(t *smtpd.Transaction, where string) *access.Request {
 	r := clientRequest(t.Client, where)
 	r.Sender, r.HasSender, r.Recipients = t.Sender.Address, true, len(t.Recipients)
+	r.SMTPUTF8 = t.Params.SMTPUTF8
 	if len(t.Recipients) == 1 {
 		r.Recipient, r.HasRcpt = t.Recipients[0].Path.Address, true
 	}
@@ -128,12 +131,20 @@ func (b *body) Start(t *smtpd.Transaction) {
 	b.letter.Start(src)
 }
 
+// withoutBrackets is what the client wrote between < and >.
+func withoutBrackets(given string) string {
+	if inner, ok := strings.CutPrefix(given, "<"); ok {
+		return strings.TrimSuffix(inner, ">")
+	}
+	return given
+}
+
 func (b *body) Commit(ctx context.Context, t *smtpd.Transaction) smtp.Reply {
 	env := intake.Envelope{Sender: t.Sender.Address, Params: t.Params}
 	for _, r := range t.Recipients {
 		env.Recipients = append(env.Recipients, route.Recipient{
 			Address: r.Path.Address, Original: r.Path.Address.Internal(),
-			ORCPT: r.Params.ORCPT, Notify: uint8(r.Params.Notify),
+			ORCPT: cmp.Or(r.Params.ORCPT, "rfc822;"+withoutBrackets(r.Path.Given)), Notify: uint8(r.Params.Notify),
 		})
 	}
 	for _, e := range t.Effects {

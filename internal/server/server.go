@@ -184,7 +184,9 @@ func (s *Server) run(ctx context.Context, ctl net.Listener, g *generation) error
 	var inputs, outputs sync.WaitGroup
 	var queueErr, controlErr error
 	outputs.Go(func() { queueErr = s.queue.Run(deliveries) })
-	inputs.Go(func() { controlErr = control.Serve(ctx, ctl, s.command) })
+	// What a command starts lives as long as the server, not as the request.
+	command := func(_ context.Context, r control.Request) control.Response { return s.command(ctx, r) }
+	inputs.Go(func() { controlErr = control.Serve(ctx, ctl, command) })
 	inputs.Go(func() { s.pickup(ctx, MaildropDirectory(g.settings)) })
 	s.main.Infof("daemon started -- version %s, configuration %s", Version, g.settings.Dir())
 	if s.o.Ready != nil {
@@ -227,7 +229,7 @@ func (s *Server) Reload(ctx context.Context) error {
 	}
 	g, err := s.generate(ctx, settings)
 	if err == nil {
-		err = s.listening.check(g)
+		err = s.listening.apply(ctx, g)
 	}
 	if err != nil {
 		s.main.Errorf("reload refused, the old configuration stays: %v", err)
@@ -236,7 +238,6 @@ func (s *Server) Reload(ctx context.Context) error {
 	s.warn(settings)
 	s.restartNeeded(s.current.Load().settings, settings)
 	old := s.current.Swap(g)
-	err = s.listening.apply(ctx, g)
 	s.queue.Reload(queueParameters(settings))
 	for _, t := range old.agents { // idle connections go, deliveries under way are finished
 		if c, ok := t.Agent.(interface{ Close() }); ok {
@@ -244,7 +245,7 @@ func (s *Server) Reload(ctx context.Context) error {
 		}
 	}
 	s.main.Infof("reload -- version %s, configuration %s", Version, settings.Dir())
-	return err
+	return nil
 }
 
 // restartParameters only count when the server starts.
@@ -263,7 +264,7 @@ func (s *Server) restartNeeded(before, after *config.Settings) {
 func (s *Server) command(ctx context.Context, r control.Request) control.Response {
 	switch r.Command {
 	case "reload":
-		if err := s.Reload(s.base(ctx)); err != nil {
+		if err := s.Reload(ctx); err != nil {
 			return control.Response{Error: err.Error()}
 		}
 		return control.Response{Text: "configuration reloaded"}
@@ -278,9 +279,6 @@ func (s *Server) command(ctx context.Context, r control.Request) control.Respons
 	}
 	return control.Response{Error: "unknown command " + r.Command}
 }
-
-// base detaches work that outlives a request from the request's context.
-func (s *Server) base(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
 
 // route says where a recipient of the queue goes.
 func (s *Server) route(ctx context.Context, sender, recipient string) (queue.Routed, error) {

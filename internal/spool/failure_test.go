@@ -252,3 +252,31 @@ func TestOpenFails(t *testing.T) {
 		t.Errorf("only %d calls of Open can fail", failed)
 	}
 }
+
+// TestSparesLeaveRoom fills many segments and is done with them while the disk
+// has less than queue_minfree: they are given back, not kept as spares.
+func TestSparesLeaveRoom(t *testing.T) {
+	d := newMailDisk()
+	o := simOptions(d.process(), 1)
+	o.QueueMinFree = 1 << 20
+	o.CheckpointBytes = 1 << 20
+	s := mustOpen(t, "/spool", o)
+	defer s.Close()
+	var list []*Message
+	for i := range 40 {
+		list = append(list, mustPut(t, s, testEnvelope(i, "a@x.test"), make([]byte, 8000)))
+	}
+	d.mu.Lock()
+	d.free = 1000
+	d.mu.Unlock()
+	for _, m := range list {
+		mustCommit(t, s, settleOf(m, 0, nil))
+	}
+	if err := s.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := d2Names(d, "/spool/log")
+	if err != nil || len(names) > 3 {
+		t.Errorf("%d log files are left on a full disk: %q, %v", len(names), names, err)
+	}
+}

@@ -41,3 +41,17 @@ func TestLowerLimit(t *testing.T) {
 		t.Errorf("Deliver = %+v, %v, want a repeat", receipt, err)
 	}
 }
+
+// TestModeOfAnotherDevice: what is true of the file system of a Maildir is not
+// believed of another that is found below it.
+func TestModeOfAnotherDevice(t *testing.T) {
+	base := newBase(t)
+	store := newStore(t, func(o *Options) { o.Mode = func(string) spool.Mode { return spool.Shared } })
+	dev := device(t, base)
+	if got := store.mode(dev+1, base); got != spool.Each {
+		t.Errorf("mode of another device = %v, want Each", got)
+	}
+	if got := store.mode(dev, base); got != spool.Shared {
+		t.Errorf("mode of the device = %v, want Shared", got)
+	}
+}

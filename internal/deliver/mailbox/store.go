@@ -141,13 +141,19 @@ func (s *Store) warn(box *route.Mailbox, err error) {
 	}
 }
 
-// mode says how files on a device become durable; dir is a directory there.
+// mode says how files on a device become durable; dir is a directory there. If
+// it turns out to be elsewhere (the owner of a Maildir may make tmp/ or new/ a
+// link to a file system of his own), every file is synced.
 func (s *Store) mode(dev uint64, dir string) spool.Mode {
 	s.mu.RLock()
 	mode, ok := s.modes[dev]
 	s.mu.RUnlock()
 	if !ok {
-		mode = s.o.Mode(dir)
+		mode = spool.Each
+		var st unix.Stat_t
+		if unix.Stat(dir, &st) == nil && st.Dev == dev {
+			mode = s.o.Mode(dir)
+		}
 		s.mu.Lock()
 		s.modes[dev] = mode
 		s.mu.Unlock()
