@@ -59,7 +59,10 @@ type Status struct {
 	Kind   Kind
 	DSN    string // enhanced status code, "2.0.0"
 	Reason string // text in the log's parentheses and in the bounce: "delivered to maildir"
-	Relay  string // for relay= in the log: "virtual", "mx.example.com[192.0.2.1]:25", "none"
+	// Recipient is the address that failed, for the report, when it is not the
+	// recipient itself but one that it stands for; else "".
+	Recipient string
+	Relay     string // for relay= in the log: "virtual", "mx.example.com[192.0.2.1]:25", "none"
 	// Destination is set when the failure is that of the whole next hop
 	// (cannot connect): other mail for it need not be tried now.
 	Destination bool
@@ -80,6 +83,6 @@ type Status struct {
 type Forward struct {
 	Sender     string   // internal form
 	Recipients []string // internal form, complete with a domain
-	Original   string   // original recipient of the new ones
+	Original   string   // original recipient of the new ones; "": each is its own
 	Prepend    string   // header lines put in front of the text, each ending in \n
 }

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -50,10 +51,12 @@ func (w *world) dovecot() (stop func()) {
 	}
 	extra := ""
 	if os.Getuid() != 0 {
-		name, err := exec.Command("id", "-un").Output()
+		user, err := exec.Command("id", "-un").Output()
 		must(w.t, err)
-		user := strings.TrimSpace(string(name))
-		extra = "default_internal_user = " + user + "\ndefault_login_user = " + user + "\nservice anvil {\n  chroot =\n}\n"
+		group, err := exec.Command("id", "-gn").Output()
+		must(w.t, err)
+		extra = fmt.Sprintf("default_internal_user = %sdefault_login_user = %sdefault_internal_group = %s", user, user, group) +
+			"service anvil {\n  chroot =\n}\nservice stats {\n  chroot =\n}\n"
 	}
 	must(w.t, os.MkdirAll(w.path("queue/private"), 0o755))
 	var users strings.Builder

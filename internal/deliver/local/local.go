@@ -95,12 +95,15 @@ type Options struct {
 	Agent func(transport string) (deliver.Agent, bool)
 	Log   Logger                             // nil: nothing is logged
 	Open  func(*spool.Message) (Text, error) // nil: spool.Message.Open
+	// Earlier is the agent of the configuration before this one; what it
+	// remembers of recipients is known here too. nil: there was none.
+	Earlier *Agent
 }
 
 // Agent delivers to system users. It is safe for concurrent use.
 type Agent struct {
 	o    Options
-	done parts
+	done *parts
 }
 
 var _ deliver.Agent = (*Agent)(nil)
@@ -110,7 +113,11 @@ func New(o Options) *Agent {
 	if o.Open == nil {
 		o.Open = func(m *spool.Message) (Text, error) { return m.Open() }
 	}
-	return &Agent{o: o}
+	a := &Agent{o: o, done: new(parts)}
+	if o.Earlier != nil {
+		a.done, a.o.Earlier = o.Earlier.done, nil
+	}
+	return a
 }
 
 // Deliver carries out the targets of each recipient. When ctx ends, what is not

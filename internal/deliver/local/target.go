@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"postern/internal/address"
 	"postern/internal/deliver"
 	"postern/internal/deliver/mailbox"
@@ -56,7 +58,9 @@ func (d *delivery) one(ctx context.Context, t *route.LocalTarget, part bool) del
 	case route.LocalDiscard:
 		return status(deliver.Sent, dsnOr(t.DSN, "2.0.0"), t.Reason)
 	case route.LocalBounce:
-		return status(deliver.Bounced, dsnOr(t.DSN, "5.0.0"), t.Reason)
+		bounced := status(deliver.Bounced, dsnOr(t.DSN, "5.0.0"), t.Reason)
+		bounced.Recipient = t.DeliveredTo
+		return bounced
 	default: // LocalDefer; a kind that is not known must not lose mail
 		return status(deliver.Deferred, dsnOr(t.DSN, "4.0.0"), t.Reason)
 	}
@@ -107,12 +111,18 @@ func (d *delivery) sender(t *route.LocalTarget) string {
 	return d.message.Envelope.Sender
 }
 
+// forward is a new message. Where the alias has an owner, nothing in it reminds
+// of the recipient but the Delivered-To line.
 func (d *delivery) forward(t *route.LocalTarget) deliver.Forward {
+	original := d.to.Original
+	if t.Sender != "" {
+		original = ""
+	}
 	return deliver.Forward{
 		Sender:     d.sender(t),
 		Recipients: t.Forward,
-		Original:   d.to.Original,
-		Prepend:    mailbox.DeliveredTo(d.to.Address),
+		Original:   original,
+		Prepend:    mailbox.DeliveredTo(address.Fold(d.to.Address)),
 	}
 }
 
@@ -176,7 +186,9 @@ func (d *delivery) deliveredTo(t *route.LocalTarget) []string {
 	return []string{t.DeliveredTo, d.to.Address}
 }
 
-// failed is the status of a mailbox that did not take the message.
+// failed is the status of a mailbox that did not take the message. What the
+// system refuses for another reason than want of room or a lock is refused for
+// good, as local(8) does.
 func failed(box *route.Mailbox, err error) deliver.Status {
 	var known *mailbox.Error
 	if !errors.As(err, &known) {
@@ -186,10 +198,14 @@ func failed(box *route.Mailbox, err error) deliver.Status {
 	if box.Format == route.Mbox {
 		reason = "cannot update mailbox " + box.Path + " for user " + box.User + ". " + known.Reason
 	}
-	if known.Temporary {
-		return status(deliver.Deferred, known.DSN, reason)
+	var errno unix.Errno
+	switch {
+	case !known.Temporary:
+		return status(deliver.Bounced, known.DSN, reason)
+	case known.DSN == "4.2.0" && errors.As(known.Err, &errno) && errno != unix.EAGAIN && errno != unix.ESTALE:
+		return status(deliver.Bounced, "5.2.0", reason)
 	}
-	return status(deliver.Bounced, known.DSN, reason)
+	return status(deliver.Deferred, known.DSN, reason)
 }
 
 // targetName tells the targets of a recipient apart.

@@ -19,7 +19,7 @@ func TestForward(t *testing.T) {
 		Prepend: "Delivered-To: \"the list\"@local.example\n",
 	}
 	fromOwner := forward
-	fromOwner.Sender, fromOwner.Recipients = "owner-list@local.example", owned.Forward
+	fromOwner.Sender, fromOwner.Recipients, fromOwner.Original = "owner-list@local.example", owned.Forward, ""
 	full := route.LocalTarget{Kind: route.LocalDefer, DSN: "4.2.0", Reason: "later"}
 	refused := route.LocalTarget{Kind: route.LocalBounce, DSN: "5.7.1", Reason: "mail to command is restricted"}
 	dropped := route.LocalTarget{Kind: route.LocalDiscard, Reason: "discarded"}
@@ -109,6 +109,24 @@ func TestPartsOnce(t *testing.T) {
 	}
 	if len(other.asked) != 4 {
 		t.Errorf("the other agent was asked %d times, want 4", len(other.asked))
+	}
+}
+
+// TestPartsAfterReload: a reload does not make the targets forgotten that took
+// the message already.
+func TestPartsAfterReload(t *testing.T) {
+	base := t.TempDir()
+	r := resolver{targets: []route.LocalTarget{
+		box(base, "john", route.Mbox),
+		{Kind: route.LocalDefer, DSN: "4.2.0", Reason: "not now"},
+	}}
+	var a *Agent
+	for range 3 {
+		a = newAgent(r, body, func(o *Options) { o.Earlier = a })
+		deliverOne(t, a, "team@local.example")
+	}
+	if n := strings.Count(tree(t, base)["john"], "From sender"); n != 1 {
+		t.Errorf("%d copies in the mbox, want 1", n)
 	}
 }
 
