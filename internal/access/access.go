@@ -28,6 +28,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"postern/internal/address"
@@ -47,6 +48,7 @@ type Request struct {
 	Helo       string // "" before HELO
 	Sender     address.Address
 	HasSender  bool // MAIL was given; Sender may still be null
+	SMTPUTF8   bool // asked for with MAIL
 	Recipient  address.Address
 	HasRcpt    bool // Recipient is set
 	Recipients int  // accepted so far
@@ -272,8 +274,13 @@ type restriction struct {
 func (c *compiler) list(ctx context.Context, text string, at origin.At, side string) ([]restriction, error) {
 	var out []restriction
 	warn := false
-	items := words(text)
+	items := syntax.Split(text, syntax.Separators)
 	for i := 0; i < len(items); i++ {
+		if inner, ok := syntax.Unbrace(items[i]); ok {
+			items = slices.Replace(items, i, i+1, syntax.Split(inner, syntax.Separators)...)
+			i--
+			continue
+		}
 		name := strings.ToLower(items[i])
 		if name == "warn_if_reject" {
 			warn = true
@@ -291,7 +298,7 @@ func (c *compiler) list(ctx context.Context, text string, at origin.At, side str
 			err = fmt.Errorf("%v: %s needs an argument", at, name)
 		case takesArgument(name):
 			i++
-			r.arg = items[i]
+			r.arg, _ = syntax.Unbrace(items[i]) // check_policy_service { unix:path, timeout=10s }
 		}
 		if err == nil {
 			err = c.bind(ctx, &r)

@@ -73,6 +73,7 @@ func (e *evaluation) checkAddress(ctx context.Context, c *compiler, m *table.Map
 			asked, routed = res.Address, res.Routed
 		}
 	}
+	asked = address.Address{Local: address.Fold(asked.Local), Domain: address.Fold(asked.Domain)}
 	keys := table.AccessAddressKeys(asked, c.p.delimiter, c.p.parentsWithoutDot)
 	if a.IsNull() {
 		keys = table.OnlyKey(c.p.nullKey)

@@ -72,10 +72,19 @@ func (p *Policy) Helo(ctx context.Context, r *Request) Verdict {
 // Mail refuses an impossible sender address, and asks the sender list, when
 // rejects are not delayed.
 func (p *Policy) Mail(ctx context.Context, r *Request) Verdict {
-	if err := p.router.CheckSyntax(ctx, r.Sender); err != nil {
+	if err := p.checkSyntax(ctx, r, r.Sender); err != nil {
 		return Verdict{Reply: route.FailureReply(r.Sender, classSender, err)}
 	}
 	return p.early(ctx, r, "smtpd_sender_restrictions", classSender)
+}
+
+// checkSyntax reports an address that no class could take. A domain beyond ASCII
+// is one while the client has not asked for SMTPUTF8 (RFC 6531, 3.4).
+func (p *Policy) checkSyntax(ctx context.Context, r *Request, a address.Address) error {
+	if !r.SMTPUTF8 && strings.IndexFunc(a.Domain, func(c rune) bool { return c > '~' }) >= 0 {
+		return &route.SyntaxError{Address: a.Internal()}
+	}
+	return p.router.CheckSyntax(ctx, a)
 }
 
 func (p *Policy) early(ctx context.Context, r *Request, parameter, class string) Verdict {
@@ -104,7 +113,7 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 	if r.Recipient.Domain == "" && address.Fold(r.Recipient.Local) == "postmaster" {
 		return Verdict{}
 	}
-	if err := p.router.CheckSyntax(ctx, r.Recipient); err != nil {
+	if err := p.checkSyntax(ctx, r, r.Recipient); err != nil {
 		return Verdict{Reply: route.FailureReply(r.Recipient, classRecipient, err)}
 	}
 	e := &evaluation{p: p, req: r, trace: tr, discarded: r.Discarded}

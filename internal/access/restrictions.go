@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"postern/internal/address"
@@ -210,7 +211,7 @@ func rejectUnlistedRecipient(ctx context.Context, e *evaluation) decision {
 		return dunno
 	}
 	e.listed = !e.warning
-	return decision{reply: e.p.router.CheckRecipient(ctx, e.req.Recipient, e.trace).Reply}
+	return decision{reply: e.p.router.CheckRecipient(ctx, e.req.Sender, e.req.Recipient, e.trace).Reply}
 }
 
 func rejectUnlistedSender(ctx context.Context, e *evaluation) decision {
@@ -297,5 +298,6 @@ func rejectPlaintext(_ context.Context, e *evaluation) decision {
 	if e.req.TLS {
 		return dunno
 	}
-	return decision{reply: smtp.R(e.p.codes["plaintext_reject_code"], "4.7.1", "Session encryption is required")}
+	code := e.p.codes["plaintext_reject_code"]
+	return decision{reply: smtp.R(code, strconv.Itoa(code/100)+".7.1", "Session encryption is required")}
 }

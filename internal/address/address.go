@@ -49,16 +49,13 @@ func (a Address) Internal() string {
 }
 
 // String returns the external form, with the local part quoted when it needs
-// to be. The null address is "".
+// to be, as an empty one does. The null address is "".
 func (a Address) String() string {
 	if a.Domain == "" {
 		if a.Local == "" {
 			return ""
 		}
 		return QuoteLocal(a.Local)
-	}
-	if a.Local == "" {
-		return "@" + a.Domain
 	}
 	return QuoteLocal(a.Local) + "@" + a.Domain
 }

@@ -16,7 +16,7 @@ func TestSplitAndPrint(t *testing.T) {
 		{`q"\@example.org`, Address{`q"\`, "example.org"}, `"q\"\\"@example.org`},
 		{"user@", Address{Local: "user@"}, `"user@"`},
 		{"@", Address{Local: "@"}, `"@"`},
-		{"@example.org", Address{Domain: "example.org"}, "@example.org"},
+		{"@example.org", Address{Domain: "example.org"}, `""@example.org`},
 		{".a@x.test", Address{".a", "x.test"}, `".a"@x.test`},
 		{"a..b@x.test", Address{"a..b", "x.test"}, `"a..b"@x.test`},
 		{"a.@x.test", Address{"a.", "x.test"}, `"a."@x.test`},

@@ -85,7 +85,7 @@ var outside = netip.MustParseAddr("203.0.113.1")
 // Explain explains one address as a client would give it at RCPT.
 func (x *Explainer) Explain(ctx context.Context, text string) (Explanation, error) {
 	given, err := address.Parse(strings.Trim(text, "<>"))
-	if err != nil {
+	if err != nil || given.IsNull() {
 		e := Explanation{Address: text, Class: route.Default.String(), Reply: Reply{501, "5.1.3", "Bad recipient address syntax"}}
 		return e.finish(x.Dir), nil
 	}
@@ -110,11 +110,11 @@ func (x *Explainer) Explain(ctx context.Context, text string) (Explanation, erro
 // verdict is what a client is told at RCPT.
 func (x *Explainer) verdict(ctx context.Context, given address.Address, tr *route.Trace) smtp.Reply {
 	if x.Local {
-		return x.Router.CheckRecipient(ctx, given, tr).Reply
+		return x.Router.CheckRecipient(ctx, x.Sender, given, tr).Reply
 	}
 	return x.Policy.Rcpt(ctx, &access.Request{
 		Where: "RCPT", ClientName: "unknown", ClientAddr: outside, Helo: "client.example",
-		Sender: x.Sender, HasSender: true, Recipient: given, HasRcpt: true,
+		Sender: x.Sender, HasSender: true, SMTPUTF8: true, Recipient: given, HasRcpt: true,
 	}, tr).Reply
 }
 

@@ -132,6 +132,10 @@ func (r Recipient) where() string {
 		text += r.Transport + " to " + r.Mailbox
 	case r.Transport == "":
 		text += "nowhere"
+	case r.Reply.Code >= 300:
+		text += r.Transport
+	case r.Transport == "local", r.Transport == "discard":
+		text += r.Transport + ": " + r.Reply.Text
 	default:
 		text += r.Transport + " to " + r.NextHop
 	}

@@ -13,9 +13,10 @@ import (
 
 // Internal prepares a message that was made here, a notification or what a
 // local alias sends on: its recipients are expanded, but nobody gets a copy
-// (always_bcc and its like are for mail from outside), the text gets a Received header, and a notification the fields that
-// it lacks. e.Recipients are the recipients before expansion. The caller
-// commits what comes back, or aborts its draft.
+// (always_bcc and its like are for mail from outside), the text gets a Received
+// header, and a notification the fields that it lacks. e.Recipients are the
+// recipients before expansion. The caller commits what comes back, or aborts
+// its draft.
 func (in *Intake) Internal(ctx context.Context, e spool.Envelope, text io.WriterTo, size int64) (spool.New, error) {
 	letter, reply := in.Begin(size)
 	if !reply.IsZero() {

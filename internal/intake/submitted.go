@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"postern/internal/address"
 	"postern/internal/header"
@@ -39,6 +41,12 @@ func ReadSubmitted(item *maildrop.Item) (Submitted, error) {
 		if m.Sender, err = address.Parse(e.Sender); err != nil {
 			return m, fmt.Errorf("sender %q: %w", e.Sender, err)
 		}
+	}
+	if e.Ret != "" && e.Ret != "FULL" && e.Ret != "HDRS" {
+		return m, fmt.Errorf("bad ret value %q", e.Ret)
+	}
+	if strings.ContainsFunc(e.EnvID, unicode.IsControl) { // it would end the field of a notification
+		return m, fmt.Errorf("bad envelope id %q", e.EnvID)
 	}
 	notify, ok := smtp.ParseNotify(e.Notify)
 	if e.Notify != "" && !ok {

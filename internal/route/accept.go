@@ -34,9 +34,10 @@ var (
 
 // CheckRecipient says whether a recipient exists (reject_unlisted_recipient).
 // given is the address as the client wrote it; the reply shows it. An alias of
-// any class makes an address exist. In the default class everything does.
-func (r *Router) CheckRecipient(ctx context.Context, given address.Address, tr *Trace) Verdict {
-	return r.check(ctx, given, recipientSide, tr)
+// any class makes an address exist. In the default class everything does, unless
+// the transport for the sender's mail refuses it.
+func (r *Router) CheckRecipient(ctx context.Context, sender, given address.Address, tr *Trace) Verdict {
+	return r.check(ctx, sender, given, recipientSide, tr)
 }
 
 // CheckSender is CheckRecipient for the envelope sender
@@ -45,14 +46,16 @@ func (r *Router) CheckSender(ctx context.Context, given address.Address, tr *Tra
 	if given.IsNull() {
 		return Verdict{}
 	}
-	return r.check(ctx, given, senderSide, tr)
+	return r.check(ctx, address.Address{}, given, senderSide, tr)
 }
 
-func (r *Router) check(ctx context.Context, given address.Address, s side, tr *Trace) Verdict {
-	res, err := r.Resolve(ctx, r.Rewrite(given), address.Address{}, tr)
+func (r *Router) check(ctx context.Context, sender, given address.Address, s side, tr *Trace) Verdict {
+	res, err := r.Resolve(ctx, r.Rewrite(given), sender, tr)
 	if err != nil {
 		return Verdict{res, FailureReply(given, s.class, err)}
 	}
+	// smtpd(8) asks with the address in lower case; a pattern may mind.
+	res.Address = address.Address{Local: address.Fold(res.Address.Local), Domain: address.Fold(res.Address.Domain)}
 	mapped, err := r.hasMapping(ctx, res.Address, s, tr)
 	if err != nil {
 		return Verdict{res, FailureReply(given, s.class, err)}
@@ -146,13 +149,13 @@ func (r *Router) exists(ctx context.Context, res Resolution, s side, tr *Trace) 
 // address it leads to lies in our own domains and does not exist, or is none.
 // An expansion that fails is refused for the present.
 func (r *Router) checkTargets(ctx context.Context, given address.Address, tr *Trace) smtp.Reply {
-	targets, err := r.Expand(ctx, []Recipient{{Address: given, Original: given.Internal()}}, nil)
+	targets, err := r.Expand(ctx, []Recipient{{Address: given, Original: given.Internal()}}, tr)
 	if err != nil {
 		return r.expansionReply(given, err)
 	}
 	var refused smtp.Reply
 	for _, t := range targets {
-		reply, err := r.checkTarget(ctx, given, t.Address)
+		reply, err := r.checkTarget(ctx, given, t.Address, tr)
 		if err != nil {
 			return FailureReply(given, RecipientClass, err)
 		}
@@ -168,8 +171,8 @@ func (r *Router) checkTargets(ctx context.Context, given address.Address, tr *Tr
 
 // checkTarget words why mail for one target of an alias would bounce; the
 // reply is zero when it would not.
-func (r *Router) checkTarget(ctx context.Context, given, target address.Address) (smtp.Reply, error) {
-	res, err := r.Resolve(ctx, target, address.Address{}, nil)
+func (r *Router) checkTarget(ctx context.Context, given, target address.Address, tr *Trace) (smtp.Reply, error) {
+	res, err := r.Resolve(ctx, target, address.Address{}, tr)
 	var syntax *SyntaxError
 	if errors.As(err, &syntax) {
 		return Rejection(given.Internal(), RecipientClass, 550, "5.1.3", "bad address syntax"), nil
@@ -177,7 +180,7 @@ func (r *Router) checkTarget(ctx context.Context, given, target address.Address)
 	if err != nil {
 		return smtp.Reply{}, err
 	}
-	text, code, _, err := r.exists(ctx, res, recipientSide, nil)
+	text, code, _, err := r.exists(ctx, res, recipientSide, tr)
 	if err != nil || text == "" || code < 500 {
 		return smtp.Reply{}, err
 	}

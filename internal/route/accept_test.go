@@ -11,7 +11,7 @@ import (
 // verdict is the reply to a recipient, "ok" when it is good.
 func verdict(t *testing.T, w *routetest.World, text string) string {
 	t.Helper()
-	v := w.Router.CheckRecipient(context.Background(), parse(t, text), nil)
+	v := w.Router.CheckRecipient(context.Background(), address.Address{}, parse(t, text), nil)
 	if v.Reply.IsZero() {
 		return "ok"
 	}
@@ -295,7 +295,7 @@ func TestAuthorized(t *testing.T) {
 
 func TestCheckRecipientOfTheNullAddress(t *testing.T) {
 	w := routetest.New(t, "mydestination = mx.example.test")
-	if v := w.Router.CheckRecipient(context.Background(), address.Address{}, nil); !v.Reply.IsZero() {
+	if v := w.Router.CheckRecipient(context.Background(), address.Address{}, address.Address{}, nil); !v.Reply.IsZero() {
 		t.Errorf("reply %s", v.Reply) // it is MAILER-DAEMON
 	}
 }

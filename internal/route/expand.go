@@ -34,9 +34,6 @@ func (e *ExpansionError) Error() string { return e.Text }
 
 func (e *ExpansionError) Unwrap() error { return e.Err }
 
-// maxCanonical is how often a canonical mapping is applied to its own result.
-const maxCanonical = 10
-
 // bccNotify is spool.NotifyNever: nobody asked for news of a bcc copy.
 const bccNotify = 1
 
@@ -89,8 +86,7 @@ func (r *Router) ExpandWithSender(ctx context.Context, sender address.Address, g
 		}
 	}
 	if r.p.alwaysBcc != "" {
-		a := address.Split(r.p.alwaysBcc)
-		if _, err := e.one(ctx, Recipient{Address: a, Original: a.Internal(), Notify: bccNotify}); err != nil {
+		if err := e.copyTo(ctx, r.p.alwaysBcc); err != nil {
 			return nil, err
 		}
 	}
@@ -111,11 +107,17 @@ func (e *expansion) bcc(ctx context.Context, parameter string, a address.Address
 	if !ok {
 		return nil
 	}
-	to, err := address.Parse(found.Value)
+	return e.copyTo(ctx, found.Value)
+}
+
+// copyTo adds a copy for one address, in internal form. It is its own original
+// recipient, as it is after canonical mapping.
+func (e *expansion) copyTo(ctx context.Context, text string) error {
+	to, err := e.r.canonicalRecipient(ctx, e.complete(address.Split(text)), e.tr)
 	if err != nil {
-		return tableExpansion(a, parameter, err)
+		return err
 	}
-	_, err = e.one(ctx, Recipient{Address: to, Original: to.Internal(), Notify: bccNotify})
+	_, err = e.aliases(ctx, Recipient{Address: to, Original: to.Internal(), Notify: bccNotify})
 	return err
 }
 
@@ -127,6 +129,12 @@ func (e *expansion) one(ctx context.Context, g Recipient) (address.Address, erro
 		return a, err
 	}
 	g.Address = a
+	return e.aliases(ctx, g)
+}
+
+// aliases expands what is canonical already.
+func (e *expansion) aliases(ctx context.Context, g Recipient) (address.Address, error) {
+	a := g.Address
 	g = g.withORCPT()
 	finals, vias, err := e.r.virtual(ctx, a, e.tr)
 	if err != nil {
@@ -182,66 +190,6 @@ func (e *expansion) emit(out Recipient) {
 		e.seen[key] = struct{}{}
 	}
 	e.out = append(e.out, out)
-}
-
-// canonicalRecipient applies recipient_canonical_maps and canonical_maps.
-func (r *Router) canonicalRecipient(ctx context.Context, a address.Address, tr *Trace) (address.Address, error) {
-	return r.canonical(ctx, a, tr, "envelope_recipient", "recipient_canonical_maps", r.p.recipientCanonicalClasses)
-}
-
-// Sender completes and maps an envelope sender (cleanup(8)): rewriting,
-// sender_canonical_maps, canonical_maps. MAILER-DAEMON at myorigin is the null
-// sender. The error is an *ExpansionError.
-func (r *Router) Sender(ctx context.Context, a address.Address, tr *Trace) (address.Address, error) {
-	if a.IsNull() {
-		return a, nil
-	}
-	a, err := r.canonical(ctx, r.Rewrite(a), tr, "envelope_sender", "sender_canonical_maps", r.p.senderCanonicalClasses)
-	if err != nil {
-		return a, err
-	}
-	if strings.EqualFold(a.Local, "MAILER-DAEMON") && strings.EqualFold(a.Domain, r.p.myorigin) {
-		return address.Address{}, nil
-	}
-	return a, nil
-}
-
-func (r *Router) canonical(ctx context.Context, a address.Address, tr *Trace, class, own string, ownClasses map[string]bool) (address.Address, error) {
-	for _, m := range []struct {
-		parameter string
-		on        bool
-	}{{own, ownClasses[class]}, {"canonical_maps", r.p.canonicalClasses[class]}} {
-		if !m.on || r.maps[m.parameter].Empty() {
-			continue
-		}
-		for n := 0; ; n++ {
-			if n == maxCanonical {
-				r.log.Warningf("unreasonable %s map nesting for %s", m.parameter, a)
-				break
-			}
-			found, ok, err := r.lookupExternal(ctx, m.parameter, a, tr)
-			if err != nil {
-				return a, tableExpansion(a, m.parameter, err)
-			}
-			if !ok {
-				break
-			}
-			to, err := r.targets(a, found, r.p.propagate["canonical"])
-			if err != nil {
-				return a, tableExpansion(a, m.parameter, err)
-			}
-			if len(to) > 1 {
-				r.log.Warningf("multi-valued %s entry for %s", m.parameter, a)
-			}
-			before := a
-			a = to[0]
-			tr.add("rewrite", m.parameter, before.Internal(), a.Internal(), first(found.At))
-			if a.Equal(before) {
-				break
-			}
-		}
-	}
-	return a, nil
 }
 
 // virtual expands virtual aliases (cleanup(8), virtual(5)). Every entry of the
@@ -326,15 +274,15 @@ func join(list []address.Address) string {
 // targets reads the result of an address-to-address table: the addresses,
 // completed, with an unmatched extension carried over.
 func (r *Router) targets(asked address.Address, found table.Found, propagate bool) ([]address.Address, error) {
+	ext := found.Key.Extension
 	list, err := address.ParseList(found.Value)
+	if strings.HasPrefix(found.Value, "@") { // "@other": same user there
+		list, err = []address.Address{address.Split(strings.TrimSuffix(asked.Local, ext) + found.Value)}, nil
+	}
 	if err != nil || len(list) == 0 {
 		return nil, fmt.Errorf("lookup of %s returns non-address result %q", asked, found.Value)
 	}
-	ext := found.Key.Extension
 	for i, t := range list {
-		if t.Local == "" && t.Domain != "" { // "@other": same user there
-			t.Local = strings.TrimSuffix(asked.Local, ext)
-		}
 		t = r.Rewrite(t)
 		if ext != "" && propagate && !t.IsNull() {
 			t.Local += ext
@@ -351,14 +299,17 @@ func tableExpansion(a address.Address, parameter string, err error) error {
 }
 
 // lookupExternal asks an address-to-address table: its keys are external forms
-// only.
+// only. That of the null address is "".
 func (r *Router) lookupExternal(ctx context.Context, parameter string, a address.Address, tr *Trace) (table.Found, bool, error) {
 	m := r.maps[parameter]
 	if m.Empty() {
 		return table.Found{}, false, nil
 	}
 	keys := table.AddressKeys(a, r.delimiter, r.bare(ctx, a.Domain), table.ExternalOnly)
-	return r.find(ctx, m, parameter, a, keys, tr)
+	if a.IsNull() {
+		keys = table.OnlyKey(`""`)
+	}
+	return r.find(ctx, m, a, keys, tr)
 }
 
 // lookupAlias asks virtual_alias_maps. With virtual_mailbox_overrides_catchall
@@ -372,7 +323,7 @@ func (r *Router) lookupAlias(ctx context.Context, a address.Address, tr *Trace) 
 	if r.p.overridesCatchall && !r.maps["virtual_mailbox_maps"].Empty() {
 		keys = r.sparing(ctx, a, keys, tr)
 	}
-	return r.find(ctx, m, "virtual_alias_maps", a, keys, tr)
+	return r.find(ctx, m, a, keys, tr)
 }
 
 // sparing ends the keys before "@domain" when the address is a mailbox of its
@@ -410,12 +361,12 @@ func (r *Router) hasMailbox(ctx context.Context, a address.Address, tr *Trace) (
 			}
 		}
 	}
-	_, ok, err := r.find(ctx, m, "virtual_mailbox_maps", a, own, tr)
+	_, ok, err := r.find(ctx, m, a, own, tr)
 	return ok, err
 }
 
 // find turns the three answers of a table into found, not found and *Failure.
-func (r *Router) find(ctx context.Context, m *table.Maps, parameter string, a address.Address, keys iter.Seq[table.Key], tr *Trace) (table.Found, bool, error) {
+func (r *Router) find(ctx context.Context, m *table.Maps, a address.Address, keys iter.Seq[table.Key], tr *Trace) (table.Found, bool, error) {
 	found, err := m.Find(ctx, keys, tr.observer())
 	var f *Failure
 	switch {
@@ -426,5 +377,5 @@ func (r *Router) find(ctx context.Context, m *table.Maps, parameter string, a ad
 	case errors.As(err, &f):
 		return table.Found{}, false, f
 	}
-	return table.Found{}, false, r.fail(a.Internal(), parameter, err)
+	return table.Found{}, false, r.fail(a.Internal(), m.Parameter, err)
 }

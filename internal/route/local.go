@@ -38,6 +38,7 @@ type localExpansion struct {
 	tr        *Trace
 	recipient address.Address // for Delivered-To
 	sender    string          // of owner-ALIAS; "" keeps the message's
+	unmatched string          // extension that the key of the alias at hand left out
 	seen      map[string]bool // names already delivered to
 	expanding map[string]bool // aliases on the way here
 	expanded  map[string]bool // aliases that are done with, by name and sender
@@ -111,9 +112,12 @@ func (e *localExpansion) alias(ctx context.Context, name string, depth int) (boo
 		return true, nil
 	}
 	e.expanding[name] = true
+	outer := e.unmatched
+	e.unmatched = found.Key.Extension
+	defer func() { e.unmatched = outer }()
 	ext := ""
 	if e.r.p.propagate["alias"] {
-		ext = found.Key.Extension
+		ext = e.unmatched
 	}
 	for _, m := range members {
 		if err := e.member(ctx, m, ext, found.Key.Text, depth); err != nil {
@@ -137,6 +141,18 @@ func (e *localExpansion) spare(err error) {
 		}
 	}
 	e.add(t)
+	if d != nil && d.Member != "" {
+		e.out[len(e.out)-1].DeliveredTo = d.Member
+	}
+}
+
+// ofMember makes a failure one of the member a.
+func ofMember(a address.Address, err error) error {
+	var d *DeliveryError
+	if errors.As(err, &d) && d.Member == "" {
+		d.Member = a.Internal()
+	}
+	return err
 }
 
 // owner makes owner-NAME, if it is an alias, the sender of what the alias NAME
@@ -168,7 +184,7 @@ func (e *localExpansion) owner(ctx context.Context, maps *table.Maps, name strin
 func (e *localExpansion) member(ctx context.Context, a address.Address, ext, alias string, depth int) error {
 	switch m := a.Internal(); {
 	case strings.HasPrefix(m, ":include:"):
-		return e.include(m[len(":include:"):], depth+1)
+		return e.include(ctx, m[len(":include:"):], depth+1)
 	case strings.HasPrefix(m, "|"):
 		e.add(LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: "delivery to commands is not available: " + m})
 		return nil
@@ -183,13 +199,13 @@ func (e *localExpansion) member(ctx context.Context, a address.Address, ext, ali
 	}
 	a = e.r.Rewrite(a)
 	a.Local += ext
-	here, err := e.deliveredHere(ctx, a)
+	a, here, err := e.place(ctx, a)
 	if err != nil {
 		return err
 	}
-	if here {
+	if here && e.sender == "" { // members of a list with an owner get a new message
 		name := address.Fold(a.Local)
-		return e.name(ctx, name, name != alias, depth+1)
+		return ofMember(a, e.name(ctx, name, name != alias, depth+1))
 	}
 	e.forward(a)
 	return nil
@@ -204,23 +220,24 @@ func (e *localExpansion) complete(text string) (address.Address, error) {
 	return e.r.Rewrite(list[0]), nil
 }
 
-// deliveredHere reports whether mail for an address comes to local(8) too.
-func (e *localExpansion) deliveredHere(ctx context.Context, a address.Address) (bool, error) {
+// place returns an address as it is resolved, and whether its mail comes to
+// local(8) too.
+func (e *localExpansion) place(ctx context.Context, a address.Address) (resolved address.Address, here bool, err error) {
 	res, err := e.r.Resolve(ctx, a, address.Address{}, nil)
 	var syntax *SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return false, &DeliveryError{DSN: "5.1.3", Reason: "bad recipient address syntax: " + a.Internal(), Err: err}
+		return a, false, &DeliveryError{DSN: "5.1.3", Reason: "bad recipient address syntax: " + a.Internal(), Err: err}
 	case err != nil:
-		return false, &DeliveryError{DSN: "4.3.0", Reason: "address resolver failure", Temporary: true, Err: err}
+		return a, false, &DeliveryError{DSN: "4.3.0", Reason: "address resolver failure", Temporary: true, Err: err}
 	}
 	transport, _, _ := strings.Cut(e.r.p.localTransport, ":")
-	return res.Class == Local && res.Transport == transport, nil
+	return res.Address, res.Class == Local && res.Transport == transport, nil
 }
 
 // include sends the message on to the members of a file, which may include
 // others.
-func (e *localExpansion) include(name string, depth int) error {
+func (e *localExpansion) include(ctx context.Context, name string, depth int) error {
 	name = strings.Trim(name, `" `)
 	if depth > maxAliasDepth {
 		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for :include:" + name}
@@ -228,10 +245,10 @@ func (e *localExpansion) include(name string, depth int) error {
 	members, err := includeMembers(name)
 	if err != nil {
 		e.r.log.Warningf(":include:%s: %v", name, err)
-		return &DeliveryError{DSN: "4.2.0", Reason: "cannot read the :include: file " + name, Temporary: true, Err: err}
+		return &DeliveryError{DSN: "5.3.5", Reason: "mail system configuration error", Err: err}
 	}
 	for _, m := range members {
-		if err := e.included(m, depth); err != nil {
+		if err := e.included(ctx, m, depth); err != nil {
 			e.spare(err)
 		}
 	}
@@ -240,18 +257,25 @@ func (e *localExpansion) include(name string, depth int) error {
 
 // included handles one member of an :include: file. Commands and files are for
 // alias files alone (allow_mail_to_commands, allow_mail_to_files).
-func (e *localExpansion) included(a address.Address, depth int) error {
+func (e *localExpansion) included(ctx context.Context, a address.Address, depth int) error {
 	switch m := a.Internal(); {
 	case strings.HasPrefix(m, ":include:"):
-		return e.include(m[len(":include:"):], depth+1)
+		return e.include(ctx, m[len(":include:"):], depth+1)
 	case strings.HasPrefix(m, "|"):
 		return &DeliveryError{DSN: "5.7.1", Reason: "mail to command is restricted"}
 	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
 		return &DeliveryError{DSN: "5.7.1", Reason: "mail to file is restricted"}
 	}
 	a.Local = strings.TrimPrefix(a.Local, `\`)
-	e.forward(e.r.Rewrite(a))
-	return nil
+	a = e.r.Rewrite(a)
+	if e.r.p.propagate["include"] {
+		a.Local += e.unmatched
+	}
+	a, _, err := e.place(ctx, a)
+	if err == nil {
+		e.forward(a)
+	}
+	return err
 }
 
 // includeMembers reads an :include: file: members as in aliases(5), on lines

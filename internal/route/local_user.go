@@ -52,13 +52,16 @@ func (e *localExpansion) unknown(ctx context.Context, name, ext string) error {
 			return err
 		}
 		if !a.Equal(e.recipient) {
-			here, err := e.deliveredHere(ctx, a)
+			to, here, err := e.place(ctx, a)
 			if err != nil {
 				return err
 			}
-			if target := address.Fold(a.Local); !here || target != name {
-				e.tr.add("expand", "luser_relay", e.recipient.Internal(), a.Internal(), first(nil))
-				e.forward(a)
+			if target := address.Fold(to.Local); !here || target != name {
+				e.tr.add("expand", "luser_relay", e.recipient.Internal(), to.Internal(), first(nil))
+				if here {
+					return e.name(ctx, target, true, 1)
+				}
+				e.forward(to)
 				return nil
 			}
 		}

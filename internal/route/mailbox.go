@@ -38,7 +38,8 @@ type LocalTarget struct {
 	Mailbox Mailbox  // LocalMailbox
 	Forward []string // LocalForward: complete addresses in internal form
 	// DeliveredTo is the address for the Delivered-To header of this target:
-	// the recipient, or the alias member when it came from an :include: file.
+	// the recipient, or the alias member when it came from an :include: file. Of
+	// a LocalBounce it is the address that failed.
 	DeliveredTo string
 	Sender      string // envelope sender override of owner-ALIAS; "" keeps it
 	DSN         string
@@ -53,7 +54,8 @@ type DeliveryError struct {
 	DSN       string // enhanced status code, "5.1.1"
 	Reason    string // `unknown user: "john@example.org"`
 	Temporary bool
-	Err       error // cause for the log, may be nil
+	Member    string // the member of an alias that failed; "": the recipient itself
+	Err       error  // cause for the log, may be nil
 }
 
 func (e *DeliveryError) Error() string { return e.DSN + " " + e.Reason }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -43,6 +44,10 @@ func (r *Router) Resolve(ctx context.Context, a, sender address.Address, tr *Tra
 		return Resolution{}, err
 	}
 	if err := r.transport(ctx, &res, sender, tr); err != nil {
+		var f *Failure
+		if errors.As(err, &f) {
+			f.Config = false // of the resolver a client learns no more than that it failed
+		}
 		return Resolution{}, err
 	}
 	if r.startsWithMinus(a) {
@@ -89,8 +94,8 @@ func (r *Router) unroute(ctx context.Context, a address.Address, tr *Trace) (add
 			continue
 		}
 		if local == "" {
-			next := r.Rewrite(address.Split(r.p.emptyAddressRecipient))
-			local, domain = next.Local, next.Domain
+			next := address.Split(r.p.emptyAddressRecipient)
+			local, domain = next.Local, cmp.Or(next.Domain, domain)
 			continue
 		}
 		if domain != "" {

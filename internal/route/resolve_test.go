@@ -92,7 +92,7 @@ func TestResolve(t *testing.T) {
 		{"null", "", "", "default MAILER-DAEMON@mx.example.test smtp:mx.example.test"},
 		{"null, other recipient", "empty_address_recipient = who@mbox.test", "", "virtual-mailbox who@mbox.test virtual:mbox.test"},
 		{"lone at", "", "@", "default MAILER-DAEMON@mx.example.test smtp:mx.example.test"},
-		{"empty local part at a local domain", "", "@localhost", "default MAILER-DAEMON@mx.example.test smtp:mx.example.test"},
+		{"empty local part at a local domain", "", "@localhost", "local MAILER-DAEMON@localhost local:mx.example.test"},
 		{"empty domain", "", "john@", "syntax error"},
 		{"empty domain allowed", "resolve_null_domain = yes", "john@", "default john@mx.example.test smtp:mx.example.test"},
 		{"empty domain behind an address", "", "john@mbox.test@", "virtual-mailbox john@mbox.test virtual:mbox.test"},

@@ -162,7 +162,7 @@ func (r *Router) lookup(ctx context.Context, parameter string, a address.Address
 		return table.Found{}, false, nil
 	}
 	keys := table.AddressKeys(a, r.delimiter, r.bare(ctx, a.Domain), table.ExternalFirst)
-	return r.find(ctx, m, parameter, a, keys, tr)
+	return r.find(ctx, m, a, keys, tr)
 }
 
 // bare says, when asked, whether addresses of the domain are also looked up

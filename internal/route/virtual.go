@@ -85,8 +85,8 @@ func isMaildir(path string) bool {
 	return true
 }
 
-// ownerID reads a numeric owner from a table. Text that is no number counts as
-// 0, which is below every minimum.
+// ownerID reads a numeric owner from a table: the digits that the text begins
+// with. Without any it counts as 0, which is below every minimum.
 func (r *Router) ownerID(ctx context.Context, parameter, what string, minimum int, a address.Address, tr *Trace) (int, error) {
 	found, ok, err := r.lookup(ctx, parameter, a, tr)
 	if err != nil {
@@ -97,7 +97,11 @@ func (r *Router) ownerID(ctx context.Context, parameter, what string, minimum in
 		r.log.Warningf("%v", err)
 		return 0, configurationError(err)
 	}
-	id, err := strconv.Atoi(strings.TrimSpace(found.Value))
+	digits := strings.TrimSpace(found.Value)
+	if i := strings.IndexFunc(digits, func(c rune) bool { return c < '0' || c > '9' }); i >= 0 {
+		digits = digits[:i]
+	}
+	id, err := strconv.Atoi(digits)
 	if err != nil || id < minimum || id > 1<<31-1 {
 		err := fmt.Errorf("recipient %s: bad %s %s in %s", a, what, found.Value, parameter)
 		r.log.Warningf("%v", err)

@@ -83,9 +83,12 @@ func (ss *session) auth(ctx context.Context, _ string) (outcome, error) {
 
 // etrn handles ETRN (RFC 1985): no domain's mail is queued for its asking.
 func (ss *session) etrn(ctx context.Context, args string) (outcome, error) {
-	if args == "" {
+	switch {
+	case ss.config().HeloRequired && ss.client.Helo == "":
+		ss.slowReply(ctx, smtp.R(503, "", "Error: send HELO/EHLO first"))
+	case args == "" || strings.ContainsAny(args, " \t"):
 		ss.slowReply(ctx, smtp.R(500, "", "Syntax: ETRN domain"))
-	} else {
+	default:
 		ss.slowReply(ctx, smtp.R(459, "", "<"+args+">: service unavailable"))
 	}
 	return bad, nil

@@ -13,6 +13,18 @@ var (
 	program = flag.String("postern", "", "the program; default bin/postern of this tree")
 )
 
+// TestMain plays more cases at a time than there are processors: most of a case
+// is waiting. A -parallel on the command line still counts.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	own := true
+	flag.Visit(func(f *flag.Flag) { own = own && f.Name != "test.parallel" })
+	if own {
+		flag.Set("test.parallel", "6")
+	}
+	os.Exit(m.Run())
+}
+
 // TestSameAsPostfix plays every case against both servers.
 func TestSameAsPostfix(t *testing.T) {
 	if _, err := exec.LookPath("postfix"); err != nil || os.Geteuid() != 0 {

@@ -105,10 +105,11 @@ func prepare(o options, a archive) (s *session, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &session{w: &world{dir: dir}, kind: o.kind, keep: o.keep, open: map[int]bool{}}
+	made := &session{w: &world{dir: dir}, kind: o.kind, keep: o.keep, open: map[int]bool{}}
+	s = made
 	defer func() {
 		if err != nil {
-			s.close()
+			made.close() // s is nil by now
 		}
 	}()
 	if o.keep {

@@ -13,7 +13,7 @@
 // 192.0.2.10, local domains are localhost and local.example.test, the system
 // users are those of Users, and there are no aliases; main.cf may say otherwise.
 //
-// It imports config, route, table and the built-in table types.
+// It imports config, route, server and table.
 package routetest
 
 import (
@@ -28,10 +28,9 @@ import (
 	"testing"
 
 	"postern/internal/config"
-	"postern/internal/origin"
 	"postern/internal/route"
+	"postern/internal/server"
 	"postern/internal/table"
-	"postern/internal/table/builtin"
 )
 
 // base is what main.cf begins with.
@@ -64,12 +63,24 @@ type World struct {
 // New makes a world. Whatever is wrong with the text ends the test.
 func New(t testing.TB, text string) *World {
 	t.Helper()
-	w, err := In(t.TempDir(), text)
+	w, err := In(directory(t), text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Opener.Close() })
 	return w
+}
+
+// directory is a temporary directory whose name holds no commas, as that of
+// t.TempDir may: main.cf takes a comma for the end of a table's name.
+func directory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "route")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // In makes a world in a directory. The caller closes its Opener.
@@ -82,7 +93,7 @@ func In(dir, text string) (*World, error) {
 // world can.
 func Error(t testing.TB, text string) error {
 	t.Helper()
-	w, err := In(t.TempDir(), text)
+	w, err := In(directory(t), text)
 	if err == nil {
 		w.Opener.Close()
 		t.Fatalf("no error for %q", text)
@@ -98,19 +109,9 @@ func (w *World) make(text string) error {
 	if w.Settings, err = config.Load(w.Dir, config.Options{}); err != nil {
 		return err
 	}
-	s := w.Settings
-	w.Opener = &table.Opener{
-		Dir: w.Dir, Types: builtin.Types(), Log: w.Log,
-		Param: func(name string) (string, origin.At, bool) {
-			v, ok := s.Lookup(name)
-			return v.Text, v.At, ok
-		},
-		RelativeNames: s.Bool("table_relative_names"), Autocompile: s.Bool("table_autocompile"),
-		SingleValueStrict: s.String("table_single_value") == "strict",
-		UTF8:              s.Bool("smtputf8_enable"),
-	}
+	w.Opener = server.NewOpener(w.Settings, w.Log)
 	w.Router, err = route.New(context.Background(), route.Options{
-		Settings: s, Opener: w.Opener, Users: w.Users, Log: w.Log,
+		Settings: w.Settings, Opener: w.Opener, Users: w.Users, Log: w.Log,
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.10")},
 	})
 	return err
