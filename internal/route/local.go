@@ -96,9 +96,13 @@ func (e *localExpansion) alias(ctx context.Context, name string, depth int) (boo
 		e.r.fail(name, "alias_maps", err)
 		return false, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
 	}
-	members, err := aliasMembers(found.Value)
+	// "|command", "/file" and ":include:/file" are local parts of the list. What
+	// can be read counts, also when the rest cannot.
+	members, err := address.ParseList(found.Value)
 	if err != nil {
 		e.r.log.Warningf("%v: %v", first(found.At), err)
+	}
+	if err != nil && len(members) == 0 {
 		return false, &DeliveryError{DSN: "4.3.5", Reason: "mail system configuration error", Temporary: true, Err: err}
 	}
 	e.tr.add("expand", "alias_maps", name, found.Value, first(found.At))
@@ -296,8 +300,8 @@ func includeMembers(name string) ([]address.Address, error) {
 		if err != nil && !errors.Is(err, syntax.ErrOrphan) {
 			return nil, err
 		}
-		members, err := aliasMembers(strings.TrimLeft(line.Text, syntax.Blank))
-		if err != nil {
+		members, err := address.ParseList(line.Text)
+		if err != nil && len(members) == 0 {
 			return nil, fmt.Errorf("line %d: %w", line.Number, err)
 		}
 		all = append(all, members...)
@@ -319,15 +323,4 @@ func (e *localExpansion) forward(a address.Address) {
 func (e *localExpansion) add(t LocalTarget) {
 	t.DeliveredTo, t.Sender = e.recipient.Internal(), e.sender
 	e.out = append(e.out, t)
-}
-
-// aliasMembers reads the right-hand side of an aliases(5) entry: an address
-// list in which "|command", "/file" and ":include:/file" are local parts. The
-// members that can be read count; none at all is an error.
-func aliasMembers(text string) ([]address.Address, error) {
-	list, err := address.ParseList(text)
-	if len(list) == 0 && err != nil {
-		return nil, err
-	}
-	return list, nil
 }
