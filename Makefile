@@ -1,6 +1,8 @@
 # The two commands of a newcomer: make run, make test. The others are parts of them.
 .PHONY: run build test check bench conformance soak fuzz packages
 
+SHELL        := /bin/bash
+.SHELLFLAGS  := -o pipefail -c
 GO           ?= go
 export CGO_ENABLED := 0
 STATICCHECK   = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -18,7 +20,8 @@ build:
 # Everything: format, vet, staticcheck, tests with the race detector, the real
 # Postfix beside us, kills under load, fuzz targets for a few seconds each.
 test: packages check build
-	$(GO) test -count=1 -timeout 15m ./test/...
+	$(GO) test -count=1 -timeout 15m ./test/conformance/... ./test/integration/... ./test/script/...
+	$(GO) test -count=1 -timeout 15m -v -run '^(TestPowerCut|TestKill)$$' ./internal/spool/ ./test/crash/ | grep -v '/cut='
 	$(MAKE) fuzz FUZZTIME=5s
 
 check:
@@ -37,7 +40,8 @@ bench: packages build
 
 # The long forms of the sampled tests.
 soak: packages build
-	POSTERN_SOAK=1 $(GO) test -count=1 -timeout 3h ./internal/spool/... ./test/crash/...
+	$(GO) test -count=1 -v -timeout 3h -run '^TestPowerCut$$' ./internal/spool/ -args -spool.cuts=10000 | grep -v '/cut='
+	POSTERN_SOAK=1 $(GO) test -count=1 -v -timeout 3h ./test/crash/
 
 # Every fuzz target for FUZZTIME (a minute unless told otherwise).
 FUZZTIME ?= 60s

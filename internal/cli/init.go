@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,9 @@ func newInit(env Env) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return usageError{"init needs the name of a directory"}
+		}
+		if host, port, err := net.SplitHostPort(*listen); err != nil || host == "" || port == "" {
+			return usageError{fmt.Sprintf("--listen %s: want ADDRESS:PORT, as in 127.0.0.1:2525", *listen)}
 		}
 		dir, err := filepath.Abs(args[0])
 		if err != nil {

@@ -36,9 +36,15 @@ func postmap(ctx context.Context, env Env) int { return runMapTool(ctx, env, "po
 // postalias is postmap for alias files: postalias(1).
 func postalias(ctx context.Context, env Env) int { return runMapTool(ctx, env, "postalias", true) }
 
-// newaliases is postalias on all of alias_database: newaliases(1).
+// newaliases is postalias on all of alias_database: newaliases(1). It takes the
+// flags of sendmail, of which -C is the one that matters here.
 func newaliases(ctx context.Context, env Env) int {
-	t := &mapTool{name: "newaliases", env: env, log: toolLog{env.Stderr, "newaliases"}, alias: true, dir: defaultDir(env)}
+	t := &mapTool{name: "newaliases", env: env, log: toolLog{env.Stderr, "newaliases"}, alias: true}
+	call, err := parseSendmail(env)
+	if err != nil {
+		return t.fatal(err)
+	}
+	t.dir = call.dir
 	settings, err := t.open()
 	if err != nil {
 		return t.fatal(err)

@@ -83,6 +83,16 @@ func sendmail(ctx context.Context, env Env) int {
 	return 0
 }
 
+// parentOfMain is the configuration directory that -C names: itself, or by the
+// main.cf in it. What does not exist is missed by its name when it is read.
+func parentOfMain(name string) string {
+	info, err := os.Stat(name)
+	if filepath.Base(name) == "main.cf" || err == nil && info.Mode().IsRegular() {
+		return filepath.Dir(name)
+	}
+	return name
+}
+
 // parseSendmail reads the flags. Those without a meaning here are accepted.
 func parseSendmail(env Env) (sendmailCall, error) {
 	c := sendmailCall{mode: "m", dir: defaultDir(env)}
@@ -93,7 +103,7 @@ func parseSendmail(env Env) (sendmailCall, error) {
 	for _, o := range opts {
 		switch o.letter {
 		case 'C':
-			c.dir = filepath.Dir(o.value)
+			c.dir = parentOfMain(o.value)
 		case 'c':
 			c.dir = o.value
 		case 'F':

@@ -543,3 +543,14 @@ func FuzzExpand(f *testing.F) {
 		}
 	})
 }
+
+func TestUnknownProgram(t *testing.T) {
+	s, err := load(t, "", "smtp inet n - n - - smptd\nverify unix - - n - 1 verify\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := s.Warnings()
+	if len(w) != 1 || !strings.Contains(w[0].String(), `master.cf:1: service smtp: unknown program "smptd"; did you mean smtpd?`) {
+		t.Errorf("Warnings = %v", w)
+	}
+}

@@ -24,6 +24,7 @@ func (s *Settings) lint() {
 			s.lintSetting(o.Name, Value{Raw: o.Value, At: at, Set: true}, used)
 		}
 		s.lintArguments(m)
+		s.lintProgram(m)
 	}
 	slices.SortStableFunc(s.problems, func(a, b Problem) int { return compareAt(a.At, b.At) })
 }
@@ -229,4 +230,25 @@ func distance(a, b string, limit int) int {
 		before, last, cur = last, cur, before
 	}
 	return last[len(b)]
+}
+
+// programs are the services of Postfix, those without a meaning here included.
+var programs = []string{"anvil", "bounce", "cleanup", "discard", "dnsblog", "error", "flush", "lmtp", "local", "nqmgr",
+	"oqmgr", "pickup", "pipe", "postlogd", "postscreen", "proxymap", "qmgr", "qmqpd", "scache", "showq", "smtp", "smtpd",
+	"spawn", "tlsmgr", "tlsproxy", "trivial-rewrite", "verify", "virtual"}
+
+// lintProgram finds a misspelt program: its service would be missing.
+func (s *Settings) lintProgram(m Service) {
+	if slices.Contains(programs, m.Command) {
+		return
+	}
+	var near []string
+	for best := 1; best <= 2 && near == nil; best++ {
+		for _, p := range programs {
+			if distance(m.Command, p, best) <= best {
+				near = append(near, p)
+			}
+		}
+	}
+	s.problem(m.At, "", fmt.Sprintf("service %s: unknown program %q", m.Name, m.Command), near...)
 }

@@ -20,6 +20,11 @@ func (e *localExpansion) user(ctx context.Context, name string) error {
 	}
 	if ok {
 		box := e.r.userMailbox(u)
+		if u.UID == 0 || u.GID == 0 {
+			// As the agent would say: nothing is written as root.
+			return &DeliveryError{DSN: "4.3.5", Reason: "cannot update mailbox " + box.Path + " for user " + u.Name +
+				". mail is not delivered with the rights of root: name a person in the alias for " + u.Name, Temporary: true}
+		}
 		e.tr.add("deliver", "", e.recipient.Internal(), box.Display(), first(nil))
 		e.add(LocalTarget{Kind: LocalMailbox, Mailbox: box})
 		return nil

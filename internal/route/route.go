@@ -157,7 +157,7 @@ func (r *Router) openMaps(ctx context.Context, o Options, as, parameter string, 
 	use.Parameter, use.At, use.Fold = parameter, v.At, true
 	m, err := o.Opener.Maps(ctx, v.Text, use)
 	if err != nil && as == parameter {
-		r.log.Warningf("%s: %v", parameter, err)
+		r.log.Warningf("%v: %s: %v", v.At, parameter, err)
 	}
 	r.maps[as] = m
 }
@@ -172,7 +172,7 @@ func (r *Router) openLists(ctx context.Context, o Options) {
 		use := table.Use{Parameter: c.parameter(), At: v.At, Fold: true}
 		l, err := o.Opener.List(ctx, v.Text, kind, parents, use)
 		if err != nil {
-			r.log.Warningf("%s: %v", c.parameter(), err)
+			r.log.Warningf("%v: %s: %v", v.At, c.parameter(), err)
 		}
 		r.domains[c] = l
 	}

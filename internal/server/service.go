@@ -91,7 +91,7 @@ func clientList(ctx context.Context, o *table.Opener, s *config.Settings, parame
 	v := s.Value(parameter)
 	l, err := o.List(ctx, v.Text, table.AddressList, false, table.Use{Parameter: parameter, At: v.At, Fold: true})
 	if err != nil {
-		log.Warningf("%s: %v", parameter, err)
+		log.Warningf("%v: %s: %v", v.At, parameter, err)
 	}
 	return func(c *smtpd.Client) bool {
 		_, err := l.MatchClient(context.Background(), c.Name, c.AddrText(), nil)
