@@ -103,7 +103,11 @@ func (b *bench) run(ctx context.Context) error {
 		ours := median(rates[len(rates)-1])
 		for i, c := range contenders {
 			m := median(rates[i])
-			fmt.Printf("  median   %-26s %8.0f   Postern is %.1f times that\n", c.name, m, ours/m)
+			fmt.Printf("  median   %-26s %8.0f", c.name, m)
+			if i < len(contenders)-1 {
+				fmt.Printf("   Postern is %.1f times that", ours/m)
+			}
+			fmt.Println()
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 //	|    john@example.org        jeff@example.com   virtual:7
 //	`- jeff@example.com   class default, smtp to example.com
 func (e Explanation) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s    %d %s %s\n", e.Address, e.Reply.Code, e.Reply.Enhanced, e.Reply.Text)
+	fmt.Fprintf(w, "%s    %d %s %s\n", printable(e.Address), e.Reply.Code, e.Reply.Enhanced, e.Reply.Text)
 	branch := func(last bool) string {
 		if last {
 			return "`- "
@@ -33,6 +33,16 @@ func (e Explanation) Print(w io.Writer) {
 	for i, r := range e.Recipients {
 		fmt.Fprintf(w, "%s%s   %s\n", branch(i == len(e.Recipients)-1), r.Address, r.where())
 	}
+}
+
+// printable keeps an address that was given on the command line on its line.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // reason is the list entry that decided the class.
