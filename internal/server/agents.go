@@ -135,8 +135,8 @@ func smtpOptions(g *generation, v *config.Settings, lmtp bool) (smtp.Options, er
 		CacheUses: v.Int(prefix + "connection_reuse_count_limit"),
 		Session: smtpc.Options{
 			LMTP: lmtp, Hello: v.String(map[bool]string{false: "smtp_helo_name", true: "lmtp_lhlo_name"}[lmtp]),
-			Discard: v.List(prefix + "discard_ehlo_keywords"), LineLimit: v.Int(prefix + "line_length_limit"),
-			WaitQuit: !v.Bool(prefix + "skip_quit_response"),
+			LineLimit: v.Int(prefix + "line_length_limit"),
+			WaitQuit:  !v.Bool(prefix + "skip_quit_response"),
 			Timeouts: smtpc.Timeouts{
 				StartTLS: timeout("starttls"), Mail: timeout("mail"), Rcpt: timeout("rcpt"),
 				DataInit: timeout("data_init"), DataXfer: timeout("data_xfer"), DataDone: timeout("data_done"),
@@ -146,9 +146,10 @@ func smtpOptions(g *generation, v *config.Settings, lmtp bool) (smtp.Options, er
 	}
 	if lmtp {
 		o.Session.Timeouts.Helo, o.Port = timeout("lhlo"), v.String("lmtp_tcp_port")
+		o.Session.Discard = v.List("lmtp_discard_lhlo_keywords")
 	} else {
 		o.Session.Timeouts.Helo, o.Port = timeout("helo"), v.String("smtp_tcp_port")
-		o.Fallback = v.List("smtp_fallback_relay")
+		o.Session.Discard, o.Fallback = v.List("smtp_discard_ehlo_keywords"), v.List("smtp_fallback_relay")
 	}
 	for name, to := range map[string]*netip.Addr{"bind_address": &o.Bind4, "bind_address6": &o.Bind6} {
 		if text := v.String(prefix + name); text != "" {
