@@ -59,7 +59,11 @@ func (ss *session) vrfy(ctx context.Context, args string) (outcome, error) {
 
 // help handles HELP (RFC 5321, 4.1.1.8).
 func (ss *session) help(ctx context.Context, _ string) (outcome, error) {
-	ss.slowReply(ctx, smtp.R(214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY STARTTLS HELP QUIT"))
+	text := "Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY"
+	if ss.config().offersTLS() {
+		text += " STARTTLS"
+	}
+	ss.slowReply(ctx, smtp.R(214, "2.0.0", text+" HELP QUIT"))
 	return good, nil
 }
 
