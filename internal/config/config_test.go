@@ -554,3 +554,26 @@ func TestUnknownProgram(t *testing.T) {
 		t.Errorf("Warnings = %v", w)
 	}
 }
+
+func TestParametersWithoutEffect(t *testing.T) {
+	main := "content_filter = scan:[127.0.0.1]:10024\nmailbox_command =\nsmtpd_sasl_auth_enable = no\n"
+	s, err := load(t, main, "submission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := s.Warnings()
+	if len(w) != 2 || !strings.Contains(w[0].String(), "main.cf:1: content_filter has no effect in this version") ||
+		!strings.Contains(w[1].String(), "master.cf:1: smtpd_sasl_auth_enable has no effect") {
+		t.Errorf("Warnings = %v", w)
+	}
+}
+
+// TestAbsentAreKnown keeps the list of parameters without effect and the
+// catalogue together: they are known and promise nothing.
+func TestAbsentAreKnown(t *testing.T) {
+	for _, name := range absent {
+		if p, ok := LookupParam(name); !ok || p.Doc != "" {
+			t.Errorf("%s: known %v, documented %+v", name, ok, p)
+		}
+	}
+}

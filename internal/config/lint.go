@@ -35,6 +35,9 @@ func (s *Settings) lintSetting(name string, v Value, used usage) {
 		s.problem(v.At, name, fmt.Sprintf("continuation line looks like a setting of its own: %s", inside))
 	}
 	if p, known := s.params[name]; known {
+		if slices.Contains(absent, name) && v.Raw != "" && !strings.EqualFold(v.Raw, "no") {
+			s.problem(v.At, name, fmt.Sprintf("%s has no effect in this version: mail is handled as if it were not set", name))
+		}
 		if p.Type == "str" && listLike(name) {
 			s.lintList(name, v)
 		}
@@ -251,4 +254,17 @@ func (s *Settings) lintProgram(m Service) {
 		}
 	}
 	s.problem(m.At, "", fmt.Sprintf("service %s: unknown program %q", m.Name, m.Command), near...)
+}
+
+// absent are parameters that decide where mail goes, who may send it or what
+// becomes of it, and that Postern does not act on. To pass over them in silence
+// would be to lose a filter or a login.
+var absent = []string{
+	"content_filter", "smtpd_proxy_filter", "smtpd_milters", "non_smtpd_milters",
+	"header_checks", "mime_header_checks", "nested_header_checks", "body_checks", "smtp_header_checks",
+	"mailbox_transport", "mailbox_transport_maps", "mailbox_command", "mailbox_command_maps",
+	"fallback_transport", "fallback_transport_maps", "defer_transports", "best_mx_transport",
+	"masquerade_domains", "smtp_generic_maps", "bounce_template_file", "remote_header_rewrite_domain",
+	"smtpd_sasl_auth_enable", "smtpd_sender_login_maps", "smtp_sasl_auth_enable", "smtp_sasl_password_maps",
+	"smtp_tls_policy_maps", "lmtp_sasl_auth_enable", "tls_server_sni_maps",
 }

@@ -44,7 +44,6 @@ type parameters struct {
 	formatAuto                           bool // virtual_mailbox_format = auto
 	spoolDirectory, homeMailbox          string
 	luserRelay                           string
-	mailboxTransport, fallbackTransport  string
 	expandOwnerAlias                     bool
 }
 
@@ -77,8 +76,8 @@ func (p *parameters) read(s *config.Settings) error {
 		mailboxBase: s.String("virtual_mailbox_base"), minimumUID: s.Int("virtual_minimum_uid"),
 		formatAuto:     s.String("virtual_mailbox_format") == "auto",
 		spoolDirectory: s.String("mail_spool_directory"), homeMailbox: s.String("home_mailbox"),
-		luserRelay: s.Raw("luser_relay"), mailboxTransport: s.String("mailbox_transport"),
-		fallbackTransport: s.String("fallback_transport"), expandOwnerAlias: s.Bool("expand_owner_alias"),
+		luserRelay:       s.Raw("luser_relay"),
+		expandOwnerAlias: s.Bool("expand_owner_alias"),
 	}
 	for _, name := range []string{"local_transport", "virtual_transport", "relay_transport", "default_transport"} {
 		if v := s.Value(name); v.Text == "" || v.Text[0] == ':' {
