@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"postern/internal/table/cf"
 )
 
 // query is an SQL query whose variable parts are bound values.
 type query struct {
-	text   []string   // what stands around the values: one more than there are values
-	values []template // in order
+	text   []string      // what stands around the values: one more than there are values
+	values []cf.Template // in order
 	// unquoted holds the %-letters that stand outside of single quotes. They
 	// are bound like the others, but were probably meant to be quoted.
 	unquoted []string
@@ -62,12 +64,12 @@ func parseQuery(text string) (*query, error) {
 }
 
 // value makes a template of a quoted literal or a bare %-letter.
-func (q *query) value(part string) (template, error) {
+func (q *query) value(part string) (cf.Template, error) {
 	content := part
 	if quote := part[0]; quote != '%' {
 		content = strings.ReplaceAll(part[1:len(part)-1], part[:1]+part[:1], part[:1])
 	}
-	t, err := parseTemplate(content)
+	t, err := cf.ParseTemplate(content)
 	if part[0] != '\'' {
 		q.unquoted = append(q.unquoted, part)
 	}
@@ -95,7 +97,7 @@ func lexeme(text string) (int, error) {
 	for i := len(end); ; {
 		n := strings.Index(text[i:], end)
 		if n < 0 {
-			return 0, fmt.Errorf("%w: %s", errUnclosedQuote, clip(text, 20))
+			return 0, fmt.Errorf("%w: %s", errUnclosedQuote, text[:min(20, len(text))])
 		}
 		i += n + len(end)
 		if len(end) == 1 && strings.HasPrefix(text[i:], end) {
@@ -103,13 +105,6 @@ func lexeme(text string) (int, error) {
 			continue
 		}
 		return i, nil
-	}
-}
-
-// keyNeeds adds what the values ask of a key.
-func (q *query) keyNeeds(n *needs) {
-	for _, v := range q.values {
-		v.keyNeeds(n, false)
 	}
 }
 
@@ -127,18 +122,18 @@ func (q *query) statement(mark func(i int) string) string {
 }
 
 // bind returns the values for a key.
-func (q *query) bind(key *parts) []any {
+func (q *query) bind(key *cf.Parts) []any {
 	values := make([]any, len(q.values))
 	for i, v := range q.values {
-		values[i] = v.expand(key, key)
+		values[i] = v.Expand(key, key)
 	}
 	return values
 }
 
 // readable is the query for a key as a person would type it. It is for
 // reading only: nothing sends it.
-func (q *query) readable(key *parts) string {
+func (q *query) readable(key *cf.Parts) string {
 	return q.statement(func(i int) string {
-		return "'" + strings.ReplaceAll(q.values[i].expand(key, key), "'", "''") + "'"
+		return "'" + strings.ReplaceAll(q.values[i].Expand(key, key), "'", "''") + "'"
 	})
 }

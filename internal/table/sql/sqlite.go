@@ -13,6 +13,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"postern/internal/table"
+	"postern/internal/table/cf"
 )
 
 const (
@@ -32,22 +33,17 @@ var errClosed = errors.New("table is closed")
 func SQLite(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
 	t, err := openSQLite(ctx, o, name, use)
 	if err != nil {
-		e := &table.Error{Table: "sqlite:" + name, At: use.At, Err: err}
-		var placed *placedError
-		if errors.As(err, &placed) {
-			e.At = placed.at
-		}
-		return nil, e
+		return nil, cf.OpenFailure("sqlite:"+name, use, err)
 	}
 	return t, nil
 }
 
 func openSQLite(ctx context.Context, o *table.Opener, name string, use table.Use) (*sqliteTable, error) {
-	s, err := loadSettings(o, name, append([]string{paramPath}, commonParameters()...))
+	s, err := cf.Load(o, name, append([]string{paramPath}, commonParameters()...))
 	if err != nil {
 		return nil, err
 	}
-	path, err := s.required(paramPath)
+	path, err := s.Required(paramPath)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +65,7 @@ type sqliteTable struct {
 	*lookup
 	opener   *table.Opener
 	path     string
-	settings *settings
+	settings *cf.Settings
 
 	mu        sync.Mutex // guards what follows
 	current   *handle    // nil when closed
@@ -92,13 +88,13 @@ type handle struct {
 func (t *sqliteTable) connect(ctx context.Context) (*handle, error) {
 	info, err := os.Stat(t.path)
 	if err != nil {
-		return nil, t.settings.wrong(paramPath, fmt.Errorf("%w: the database must exist and be readable, it is never created", table.OpenError(t.path, err)))
+		return nil, t.settings.Wrong(paramPath, fmt.Errorf("%w: the database must exist and be readable, it is never created", table.OpenError(t.path, err)))
 	}
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: t.path}).EscapedPath()}
 	dsn.RawQuery = fmt.Sprintf("mode=ro&_pragma=busy_timeout(%d)", busyTimeout.Milliseconds())
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
-		return nil, t.settings.wrong(paramPath, err)
+		return nil, t.settings.Wrong(paramPath, err)
 	}
 	db.SetMaxOpenConns(maxConnections)
 	db.SetMaxIdleConns(maxConnections)
@@ -112,7 +108,7 @@ func (t *sqliteTable) connect(ctx context.Context) (*handle, error) {
 
 // queryError names the line of the query that the database refused.
 func (t *sqliteTable) queryError(err error) error {
-	return &placedError{t.queryAt, fmt.Errorf("query failed on %s: %w", t.path, err)}
+	return &cf.PlacedError{At: t.queryAt, Err: fmt.Errorf("query failed on %s: %w", t.path, err)}
 }
 
 // acquire returns the open database, which is a new one when the file was
@@ -143,7 +139,7 @@ func (t *sqliteTable) reopen(ctx context.Context) {
 	if err != nil {
 		if text := err.Error(); text != t.complaint {
 			t.complaint = text
-			t.opener.Warn("%s: %s; the file opened before stays in use", t.table, text)
+			t.opener.Warn("%s: %s; the file opened before stays in use", t.Table, text)
 		}
 		return
 	}
@@ -171,7 +167,7 @@ func (t *sqliteTable) release(h *handle) {
 
 func (h *handle) close() error { return errors.Join(h.stmt.Close(), h.db.Close()) }
 
-func (t *sqliteTable) Name() string { return t.table }
+func (t *sqliteTable) Name() string { return t.Table }
 
 // Traits: the database is asked for every form of a key.
 func (t *sqliteTable) Traits() table.Traits { return table.Traits{} }
@@ -196,7 +192,7 @@ func (t *sqliteTable) Lookup(ctx context.Context, key string) (table.Result, err
 		return table.Result{}, t.failure(key, err)
 	}
 	defer t.release(h)
-	p, ok, err := t.prepare(ctx, key)
+	p, ok, err := t.Prepare(ctx, key)
 	if err != nil {
 		return table.Result{}, t.failure(key, err)
 	}
@@ -211,7 +207,7 @@ func (t *sqliteTable) Lookup(ctx context.Context, key string) (table.Result, err
 }
 
 // ask sends the query and reads the rows.
-func (t *sqliteTable) ask(ctx context.Context, h *handle, key *parts) (table.Result, error) {
+func (t *sqliteTable) ask(ctx context.Context, h *handle, key *cf.Parts) (table.Result, error) {
 	rows, err := h.stmt.QueryContext(ctx, t.query.bind(key)...)
 	if err != nil {
 		return table.Result{}, t.queryError(err)
@@ -221,7 +217,7 @@ func (t *sqliteTable) ask(ctx context.Context, h *handle, key *parts) (table.Res
 	if err != nil {
 		return table.Result{}, t.queryError(err)
 	}
-	c := collector{lookup: t.lookup, key: key}
+	c := t.collect(key)
 	values := make([]sql.NullString, len(columns))
 	into := make([]any, len(columns))
 	for i := range values {
@@ -242,5 +238,5 @@ func (t *sqliteTable) ask(ctx context.Context, h *handle, key *parts) (table.Res
 	if err := rows.Err(); err != nil {
 		return table.Result{}, t.queryError(err)
 	}
-	return c.finish()
+	return c.Finish()
 }

@@ -1,0 +1,156 @@
+package cf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+
+	"postern/internal/origin"
+	"postern/internal/syntax"
+	"postern/internal/table"
+)
+
+// Settings are the parameters of one table, from a file or from main.cf.
+type Settings struct {
+	Source string // the file, or "main.cf"
+	Prefix string // in front of the names, in main.cf
+	values map[string]setting
+}
+
+type setting struct {
+	value string
+	at    origin.At
+}
+
+var errEmpty = errors.New("must not be empty")
+
+// PlacedError is an error that says where it was written. Its text does, too.
+type PlacedError struct {
+	At  origin.At
+	Err error
+}
+
+func (e *PlacedError) Error() string {
+	if e.At.Line == 0 {
+		return fmt.Sprintf("%s: %v", e.At.File, e.Err)
+	}
+	return fmt.Sprintf("%s, line %d: %v", e.At.File, e.At.Line, e.Err)
+}
+
+func (e *PlacedError) Unwrap() error { return e.Err }
+
+// Load finds the parameters of a table: in the file of that
+// name or in main.cf (package comment). known are the names that the type
+// understands.
+func Load(o *table.Opener, name string, known []string) (*Settings, error) {
+	s := &Settings{values: make(map[string]setting)}
+	isPath := name != "" && (name[0] == '/' || name[0] == '.')
+	if !isPath && s.readPrefix(o, name, known) {
+		return s, nil
+	}
+	if !isPath && !o.RelativeNames {
+		return nil, fmt.Errorf("main.cf has no parameters %s_%s, %s_%s ...: a name without a leading '/' means these; to name a file, write its full path",
+			name, known[0], name, known[1])
+	}
+	path := o.Path(name)
+	f, err := os.Open(path)
+	if err != nil {
+		if !isPath && os.IsNotExist(err) {
+			return nil, fmt.Errorf("%s: there is no file %s, and main.cf has no parameters %s_*: create the file, or name it with its full path", name, path, name)
+		}
+		return nil, table.OpenError(path, err)
+	}
+	defer f.Close()
+	s.Source = path
+	return s, s.readFile(o, f, known)
+}
+
+// readPrefix takes the parameters NAME_dbpath ... of main.cf and reports
+// whether there are any.
+func (s *Settings) readPrefix(o *table.Opener, name string, known []string) bool {
+	if o.Param == nil {
+		return false
+	}
+	for _, k := range known {
+		if value, at, ok := o.Param(name + "_" + k); ok {
+			s.values[k] = setting{value, at}
+		}
+	}
+	s.Source, s.Prefix = "main.cf", name+"_"
+	return len(s.values) > 0
+}
+
+// readFile reads "name = value" lines. The last one of several with the same
+// name counts.
+func (s *Settings) readFile(o *table.Opener, f io.Reader, known []string) error {
+	for line, err := range syntax.Lines(f) {
+		at := origin.At{File: s.Source, Line: line.Number, Text: line.Text}
+		if errors.Is(err, syntax.ErrOrphan) {
+			o.Warn("%s, line %d: %v", s.Source, line.Number, err)
+			continue
+		}
+		if err != nil {
+			return table.OpenError(s.Source, err)
+		}
+		name, value, err := syntax.NameValue(line.Text)
+		if err != nil {
+			return &PlacedError{at, err}
+		}
+		if !slices.Contains(known, name) {
+			o.Warn("%s, line %d: unknown parameter %q is ignored%s", s.Source, line.Number, name, suggestion(name, known))
+			continue
+		}
+		if old, ok := s.values[name]; ok {
+			o.Warn("%s, line %d: overriding earlier entry of line %d: %s = %s", s.Source, line.Number, old.at.Line, name, value)
+		}
+		s.values[name] = setting{value, at}
+	}
+	return nil
+}
+
+// Lookup is the value of a parameter and where it is written.
+func (s *Settings) Lookup(name string) (value string, at origin.At, ok bool) {
+	set, ok := s.values[name]
+	return set.value, set.at, ok
+}
+
+// Get is the value of a parameter, "" when it is not set.
+func (s *Settings) Get(name string) string { return s.values[name].value }
+
+// Required is the value of a parameter that must not be empty.
+func (s *Settings) Required(name string) (string, error) {
+	set, ok := s.values[name]
+	switch {
+	case !ok:
+		full := s.Prefix + name
+		return "", &PlacedError{origin.At{File: s.Source}, fmt.Errorf("parameter %s is missing: add a line \"%s = ...\"", full, full)}
+	case set.value == "":
+		return "", s.Wrong(name, errEmpty)
+	}
+	return set.value, nil
+}
+
+// Number is a parameter that counts something; unset is 0.
+func (s *Settings) Number(name string) (int, error) {
+	set, ok := s.values[name]
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(set.value, 10, 31)
+	if err != nil {
+		return 0, s.Wrong(name, fmt.Errorf("%q is not a number from 0 to %d", set.value, 1<<31-1))
+	}
+	return int(n), nil
+}
+
+// Wrong says where the parameter is that caused err.
+func (s *Settings) Wrong(name string, err error) error {
+	at := s.values[name].at
+	if at.File == "" {
+		at.File = s.Source
+	}
+	return &PlacedError{at, fmt.Errorf("%s%s: %w", s.Prefix, name, err)}
+}
