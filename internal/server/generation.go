@@ -61,6 +61,7 @@ func NewOpener(s *config.Settings, log table.Logger) *table.Opener {
 			return v.Text, v.At, ok
 		},
 		Autocompile: s.Bool("table_autocompile"), RelativeNames: s.Bool("table_relative_names"),
+		CacheTTL: s.Duration("table_cache_ttl"), CacheSize: s.Int("table_cache_size"),
 		SingleValueStrict: s.String("table_single_value") == "strict",
 		StrictDuplicates:  s.String("compatibility") == "postfix",
 		UTF8:              s.Bool("smtputf8_enable"), Log: log,

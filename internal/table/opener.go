@@ -44,10 +44,14 @@ type Opener struct {
 	Aliases map[string]bool
 
 	Autocompile       bool // table_autocompile: a source newer than its index answers; types without index files ignore it
+	Locate            bool // results of an index say the line of its source text, which costs the memory of a texthash (explain)
 	RelativeNames     bool // table_relative_names: a relative file name is looked up in Dir
 	SingleValueStrict bool // table_single_value = strict: see Use.SingleValue
 	StrictDuplicates  bool // a texthash file with a duplicate key is a failing table, as in a Postfix daemon
 	UTF8              bool // smtputf8_enable: keys that are not UTF-8 are not found, such values are errors
+
+	CacheTTL  time.Duration // table_cache_ttl: how long answers of a database server are kept, 0: not at all
+	CacheSize int           // table_cache_size: how many of one table; used with CacheTTL
 
 	Log Logger             // nil: nothing is said
 	Now func() time.Time   // nil: time.Now
