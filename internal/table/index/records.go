@@ -1,5 +1,7 @@
 package index
 
+import "slices"
+
 // Records is a list of records on its way into a file: in the order of Add,
 // without pointers for the garbage collector to follow. The zero Records is
 // empty and ready for use.
@@ -12,6 +14,12 @@ type Records struct {
 // record before ended.
 type end struct {
 	key, value uint64
+}
+
+// Grow makes room for n more records of that many bytes in all.
+func (r *Records) Grow(n, bytes int) {
+	r.ends = slices.Grow(r.ends, n)
+	r.arena = slices.Grow(r.arena, bytes)
 }
 
 // Add appends a record. The bytes are copied.

@@ -2,9 +2,13 @@ package text
 
 import (
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"math"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"postern/internal/address"
@@ -17,6 +21,7 @@ type Options struct {
 	Alias bool // "name: value" (aliases(5))
 	Fold  bool // fold keys
 	UTF8  bool // leave out lines that are not UTF-8 (smtputf8_enable)
+	Last  bool // of several rows for one key the last counts, without a warning
 }
 
 // Content is a file that was read. It does not change.
@@ -28,7 +33,7 @@ type Content struct {
 	fold  bool
 	arena string // all logical lines, one after the other
 	rows  []row
-	index map[string]uint32 // row of a key
+	keys  keys
 }
 
 // row is one logical line: arena[start:end].
@@ -55,8 +60,12 @@ const (
 type Problem struct {
 	Kind Kind
 	At   origin.At // Text is cut after 200 bytes
+	Key  string    // of a Duplicate: as it is looked up
 	Text string
 }
+
+// Ignoring is how the Text of a problem ends that leaves the line out.
+const Ignoring = " -- ignoring this line"
 
 // Error gives the problem as Postfix does: `FILE, line 3: duplicate entry: "key"`.
 func (p *Problem) Error() string {
@@ -66,48 +75,110 @@ func (p *Problem) Error() string {
 // maxText bounds the text of a line that is shown in a problem.
 const maxText = 200
 
-// Parse reads the content of a file. path is the name for places and problems.
-// The only error is that the file is larger than 4 GiB.
+// Parse reads the content of a file, whose bytes it takes over and overwrites.
+// path is the name for places and problems. The only error is that the file is
+// larger than 4 GiB.
 func Parse(path string, data []byte, o Options) (*Content, error) {
 	if uint64(len(data)) > math.MaxUint32 {
 		return nil, fmt.Errorf("%s: larger than 4 GiB", path)
 	}
-	c := &Content{path: path, alias: o.Alias, fold: o.Fold}
+	c := &Content{path: path, alias: o.Alias, fold: o.Fold, keys: keys{seed: maphash.MakeSeed()}}
+	suspicious := o.UTF8 && !utf8.Valid(data)
 	c.scan(data)
-	c.buildIndex(o.UTF8 && !utf8.Valid(data))
+	c.buildIndex(o, suspicious)
 	return c, nil
 }
 
 // buildIndex finds the keys of the rows and drops rows without one.
 // suspicious says that some line is not UTF-8.
-func (c *Content) buildIndex(suspicious bool) {
-	c.index = make(map[string]uint32, len(c.rows))
-	rows := c.rows
+func (c *Content) buildIndex(o Options, suspicious bool) {
+	rows, hashes := c.hashRows(suspicious)
+	c.keys = newKeys(c.keys.seed, len(rows))
 	c.rows = rows[:0]
+	for i, r := range rows {
+		var key string // cut out of the text when it is needed
+		old, place, found := c.keys.find(hashes[i], func(other uint32) bool {
+			if key == "" {
+				key = c.key(r)
+			}
+			return c.key(c.rows[other]) == key
+		})
+		switch {
+		case !found:
+			place.put(hashes[i], uint32(len(c.rows)))
+			c.rows = append(c.rows, r)
+		case o.Last:
+			c.rows[old] = r
+		default:
+			written, _, _, _ := c.split(c.text(r))
+			c.problem(Duplicate, r, fmt.Sprintf("duplicate entry: %q", clip(written)))
+			c.Problems[len(c.Problems)-1].Key = key
+		}
+	}
+	slices.SortStableFunc(c.Problems, func(a, b Problem) int { return a.At.Line - b.At.Line })
+}
+
+// part is what one goroutine made of its share of the rows.
+type part struct {
+	rows     []row
+	hashes   []uint64 // of their keys
+	problems Content  // only its Problems
+}
+
+// hashRows drops the rows without a key and value and returns the others, with
+// the hashes of their keys. Every processor does a share.
+func (c *Content) hashRows(suspicious bool) ([]row, []uint64) {
+	const few = 10000
+	parts := make([]part, max(1, min(runtime.GOMAXPROCS(0), len(c.rows)/few)))
+	var wait sync.WaitGroup
+	for i := range parts {
+		share := c.rows[i*len(c.rows)/len(parts) : (i+1)*len(c.rows)/len(parts)]
+		wait.Go(func() { parts[i] = c.hashShare(share, suspicious) })
+	}
+	wait.Wait()
+	rows, hashes := parts[0].rows, parts[0].hashes
+	for _, p := range parts[1:] {
+		rows = append(rows, p.rows...)
+		hashes = append(hashes, p.hashes...)
+	}
+	for _, p := range parts {
+		c.Problems = append(c.Problems, p.problems.Problems...)
+	}
+	return rows, hashes
+}
+
+func (c *Content) hashShare(rows []row, suspicious bool) part {
+	p := part{rows: rows[:0], hashes: make([]uint64, 0, len(rows))}
+	p.problems = Content{path: c.path, arena: c.arena}
 	for _, r := range rows {
 		text := c.text(r)
 		if suspicious && !utf8.ValidString(text) {
-			c.problem(NotUTF8, r, fmt.Sprintf("non-UTF-8 input %q -- ignoring this line", clip(text)))
+			p.problems.problem(NotUTF8, r, fmt.Sprintf("non-UTF-8 input %q -- ignoring this line", clip(text)))
 			continue
 		}
 		key, value, kind, complaint := c.split(text)
 		if complaint != "" {
-			c.problem(kind, r, complaint)
+			p.problems.problem(kind, r, complaint)
 		}
 		if value == "" {
 			continue
 		}
-		written := key
 		if c.fold {
 			key = address.Fold(key)
 		}
-		if _, ok := c.index[key]; ok {
-			c.problem(Duplicate, r, fmt.Sprintf("duplicate entry: %q", clip(written)))
-			continue
-		}
-		c.index[key] = uint32(len(c.rows))
-		c.rows = append(c.rows, r)
+		p.rows = append(p.rows, r)
+		p.hashes = append(p.hashes, maphash.String(c.keys.seed, key))
 	}
+	return p
+}
+
+// key is the key of a row, as it is looked up.
+func (c *Content) key(r row) string {
+	key, _, _, _ := c.split(c.text(r))
+	if c.fold {
+		key = address.Fold(key)
+	}
+	return key
 }
 
 // split cuts a logical line. A line that is left out has no value; complaint is
@@ -120,7 +191,7 @@ func (c *Content) split(text string) (key, value string, kind Kind, complaint st
 }
 
 func (c *Content) problem(kind Kind, r row, text string) {
-	c.Problems = append(c.Problems, Problem{kind, origin.At{File: c.path, Line: int(r.line), Text: clip(c.text(r))}, text})
+	c.Problems = append(c.Problems, Problem{Kind: kind, At: origin.At{File: c.path, Line: int(r.line), Text: clip(c.text(r))}, Text: text})
 }
 
 func clip(s string) string {
@@ -144,7 +215,7 @@ func (c *Content) entry(r row) (key string, result table.Result) {
 // Lookup returns the value under a key, which must be folded when the content
 // is. The error is nil or table.ErrNotFound.
 func (c *Content) Lookup(key string) (table.Result, error) {
-	i, ok := c.index[key]
+	i, _, ok := c.keys.find(maphash.String(c.keys.seed, key), func(row uint32) bool { return c.key(c.rows[row]) == key })
 	if !ok {
 		return table.Result{}, table.ErrNotFound
 	}
@@ -165,6 +236,21 @@ func (c *Content) All() iter.Seq[table.Entry] {
 				key = address.Fold(key)
 			}
 			if !yield(table.Entry{Key: key, Value: result.Value, At: result.At[0]}) {
+				return
+			}
+		}
+	}
+}
+
+// Pairs yields the key and the value of each row, in the order of All.
+func (c *Content) Pairs() iter.Seq2[string, string] {
+	return func(yield func(key, value string) bool) {
+		for _, r := range c.rows {
+			key, value, _, _ := c.split(c.text(r))
+			if c.fold {
+				key = address.Fold(key)
+			}
+			if !yield(key, value) {
 				return
 			}
 		}

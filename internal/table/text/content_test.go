@@ -157,7 +157,7 @@ func FuzzParseAlias(f *testing.F) {
 
 // check parses data and holds that every row is found, once, under its key.
 func check(t *testing.T, data []byte, o text.Options) *text.Content {
-	c, err := text.Parse("f", data, o)
+	c, err := text.Parse("f", bytes.Clone(data), o)
 	if err != nil {
 		t.Fatal(err)
 	}

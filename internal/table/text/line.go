@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"postern/internal/syntax"
 )
@@ -12,9 +13,10 @@ const blank = syntax.Blank
 
 // scan cuts data into logical lines by the rules of syntax.Lines, which serves
 // one line at a time; a table of a million rows wants them all in one piece.
+// They are moved together in data, whose bytes are the content from then on.
 func (c *Content) scan(data []byte) {
 	lines := bytes.Count(data, []byte{'\n'}) + 1
-	arena := make([]byte, 0, len(data))
+	arena := data[:0] // it never overtakes the line that is read
 	rows := make([]row, 0, lines)
 	var orphans []row
 	for number := uint32(1); len(data) > 0; number++ {
@@ -43,7 +45,7 @@ func (c *Content) scan(data []byte) {
 	if i := bytes.IndexByte(arena, 0); i >= 0 {
 		cutAtNUL(rows, arena)
 	}
-	c.arena, c.rows = string(arena), rows
+	c.arena, c.rows = unsafe.String(unsafe.SliceData(arena), len(arena)), rows
 	for _, r := range orphans {
 		c.problem(Orphan, r, fmt.Sprintf("logical line must not start with whitespace: %q", clip(c.text(r))))
 	}

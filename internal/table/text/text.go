@@ -70,17 +70,30 @@ var errClosed = errors.New("table is closed")
 // file of the same name: hash, btree, lmdb, cdb, dbm, sdbm.
 func Indexed(typ string) table.Constructor {
 	return func(_ context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-		return open(o, typ, name, use, false)
+		t, err := Open(o, typ, name, use)
+		if err != nil {
+			return nil, err
+		}
+		return t, nil
 	}
 }
 
 // TextHash is the constructor of texthash:. With Opener.StrictDuplicates a
 // duplicate key makes the whole table fail.
 func TextHash(_ context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-	return open(o, "texthash", name, use, o.StrictDuplicates)
+	t, err := open(o, "texthash", name, use, o.StrictDuplicates)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
-func open(o *table.Opener, typ, name string, use table.Use, strict bool) (table.Table, error) {
+// Open opens the source text of an indexed table.
+func Open(o *table.Opener, typ, name string, use table.Use) (*Table, error) {
+	return open(o, typ, name, use, false)
+}
+
+func open(o *table.Opener, typ, name string, use table.Use, strict bool) (*Table, error) {
 	path := o.Path(name)
 	options := Options{Alias: use.AliasSyntax, Fold: use.Fold, UTF8: o.UTF8}
 	file, err := table.OpenFile(o, path, func(data []byte) (*Content, error) {

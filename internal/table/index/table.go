@@ -1,0 +1,272 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/internal/address"
+	"postern/internal/origin"
+	"postern/internal/table"
+	"postern/internal/table/text"
+)
+
+// staleAfter is how long ago a source text must have been changed until it is
+// said that its index is older, with table_autocompile = no: as in Postfix.
+const staleAfter = 100 * time.Second
+
+// checkInterval is how often it is decided anew whether the index answers.
+const checkInterval = time.Second
+
+var errClosed = errors.New("table is closed")
+
+// Table answers from an index file or from its source text (package comment).
+type Table struct {
+	name   string // as configured
+	format Format
+	path   string // of the source text
+	o      *table.Opener
+	use    table.Use
+
+	mu      sync.RWMutex // guards what follows; held for reading during a lookup
+	current *mapping     // nil when the text answers, or nothing does
+	text    *text.Table  // nil when the index answers
+	trouble error        // why neither does
+	closed  bool
+
+	form     atomic.Int32  // how keys are stored in current
+	next     atomic.Int64  // when to examine the files again, Unix nanoseconds
+	changing chan struct{} // has a place for the one goroutine that examines or changes them
+	seen     stamp         // of the source text at the last examination
+	told     string        // the warning of the last examination
+	saying   string        // that of the one going on
+	lines    *text.Table   // with Opener.Locate: where rows are written
+}
+
+// Forms of stored keys. The first key that is found decides for the file.
+const (
+	unknownForm int32 = iota
+	withNUL
+	withoutNUL
+)
+
+var (
+	_ table.Table      = (*Table)(nil)
+	_ table.Enumerable = (*Table)(nil)
+)
+
+// New is the constructor of the table type of that format.
+func New(f Format) table.Constructor {
+	return func(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
+		t := &Table{name: f.Type + ":" + name, format: f, path: o.Path(name), o: o, use: use,
+			changing: make(chan struct{}, 1)}
+		if err := t.examine(ctx, true); err != nil {
+			return nil, err
+		}
+		if o.Locate && t.current != nil {
+			if lines, err := t.openText(); err == nil {
+				t.lines = lines
+			}
+		}
+		return t, nil
+	}
+}
+
+func (t *Table) indexPath() string { return t.path + t.format.Suffix }
+
+func (t *Table) openText() (*text.Table, error) {
+	return text.Open(t.o, t.format.Type, strings.TrimPrefix(t.name, t.format.Type+":"), t.use)
+}
+
+// Name is the table as configured.
+func (t *Table) Name() string { return t.name }
+
+// Traits are those of a table with fixed keys.
+func (t *Table) Traits() table.Traits { return table.Traits{} }
+
+// Lookup returns the value under key, from the file that answers now.
+func (t *Table) Lookup(ctx context.Context, key string) (table.Result, error) {
+	if t.use.Fold {
+		key = address.Fold(key)
+	}
+	if t.o.Clock().UnixNano() >= t.next.Load() {
+		t.refresh(ctx)
+	}
+	for {
+		result, err := t.ask(ctx, key)
+		switch {
+		case err == nil:
+			return t.locate(ctx, key, result), nil
+		case err == table.ErrNotFound:
+			return table.Result{}, table.ErrNotFound
+		case err != errChanged:
+			return table.Result{}, t.failure(key, err)
+		}
+		if err := t.reload(ctx); err != nil {
+			return table.Result{}, t.failure(key, err)
+		}
+	}
+}
+
+func (t *Table) failure(key string, err error) error {
+	var e *table.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &table.Error{Table: t.name, Key: key, At: origin.At{File: t.indexPath()}, Err: err}
+}
+
+// ask asks the file that answers now. key is folded.
+func (t *Table) ask(ctx context.Context, key string) (table.Result, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	switch {
+	case t.closed:
+		return table.Result{}, errClosed
+	case t.text != nil:
+		return t.text.Lookup(ctx, key)
+	case t.current == nil:
+		return table.Result{}, t.trouble
+	case key == "" || strings.IndexByte(key, 0) >= 0:
+		return table.Result{}, table.ErrNotFound
+	}
+	var space [256]byte
+	value, err := t.askForms(append(append(space[:0], key...), 0))
+	if err == ErrNone {
+		return table.Result{}, table.ErrNotFound
+	}
+	return table.Result{Value: value}, err
+}
+
+// askForms asks for a key, which comes with a NUL byte behind it, in the form
+// that the file has.
+func (t *Table) askForms(key []byte) (value string, err error) {
+	form := t.form.Load()
+	if form != withoutNUL {
+		value, err = t.current.get(key)
+		if err != ErrNone || form == withNUL {
+			t.found(form, withNUL, err)
+			return value, err
+		}
+	}
+	value, err = t.current.get(key[:len(key)-1])
+	t.found(form, withoutNUL, err)
+	return value, err
+}
+
+func (t *Table) found(before, form int32, err error) {
+	if before == unknownForm && err == nil {
+		t.form.CompareAndSwap(unknownForm, form)
+	}
+}
+
+// locate says where the row of a result from the index is written: in the line
+// of the source text that has this key and value, or just in the index.
+func (t *Table) locate(ctx context.Context, key string, r table.Result) table.Result {
+	if r.At != nil {
+		return r
+	}
+	if t.lines != nil {
+		if line, err := t.lines.Lookup(ctx, key); err == nil && line.Value == r.Value {
+			return line
+		}
+		r.At = []origin.At{{File: t.indexPath(), Text: key + "\t" + r.Value}}
+		return r
+	}
+	r.At = []origin.At{{File: t.indexPath()}}
+	return r
+}
+
+// All yields the rows in the order of the file that answers now. Those of an
+// index are read in batches, each of which is verified to be whole before its
+// rows are yielded; when the file is written meanwhile, an error ends them.
+func (t *Table) All(ctx context.Context) iter.Seq2[table.Entry, error] {
+	return func(yield func(table.Entry, error) bool) {
+		t.mu.RLock()
+		closed, rows := t.closed, t.text
+		t.mu.RUnlock()
+		switch {
+		case closed:
+			yield(table.Entry{}, t.failure("", errClosed))
+			return
+		case rows != nil:
+			rows.All(ctx)(yield)
+			return
+		}
+		m, err := openMapping(ctx, t.format, t.indexPath())
+		if err != nil {
+			yield(table.Entry{}, t.failure("", err))
+			return
+		}
+		defer m.close()
+		for entry, err := range m.all() {
+			if err != nil {
+				yield(table.Entry{}, t.failure("", err))
+				return
+			}
+			r := t.locate(ctx, entry.Key, table.Result{Value: entry.Value})
+			if !yield(table.Entry{Key: entry.Key, Value: r.Value, At: r.At[0]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// row is a record as text.
+type row struct{ Key, Value string }
+
+// batch is how many records are copied before they are verified.
+const batch = 1000
+
+// all yields copies of all records.
+func (m *mapping) all() iter.Seq2[row, error] {
+	return func(yield func(row, error) bool) {
+		rows := make([]row, 0, batch)
+		deliver := func() (more bool, err error) {
+			if !m.unchanged() {
+				return false, errChanged
+			}
+			for _, r := range rows {
+				if !yield(r, nil) {
+					return false, nil
+				}
+			}
+			rows = rows[:0]
+			return true, nil
+		}
+		err := m.guard(func() error {
+			for record, err := range m.reader.All() {
+				if err != nil {
+					return err
+				}
+				rows = append(rows, row{cString(record.Key), cString(record.Value)})
+				if len(rows) == batch {
+					if more, err := deliver(); !more {
+						return err
+					}
+				}
+			}
+			_, err := deliver()
+			return err
+		})
+		if err != nil {
+			yield(row{}, err)
+		}
+	}
+}
+
+// Close ends the table. Lookups after it fail.
+func (t *Table) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	if t.current != nil {
+		t.current.close()
+		t.current = nil
+	}
+	return nil
+}
