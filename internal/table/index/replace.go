@@ -80,10 +80,10 @@ func (b *Builder) replace(ctx context.Context, a attributes, read bool, collect 
 		a = attributes{fs.FileMode(st.Mode & 0o7777), int(st.Uid), int(st.Gid)}
 		if read && st.Size > 0 {
 			old.mapping = &mapping{fd: fd, stamp: stampOf(&st)}
+			defer old.unmap() // a mapping would keep the lock
 			if err := old.load(b.Format, path); err != nil {
 				return err
 			}
-			defer old.unmap()
 		}
 	}
 	records, err := collect(old)

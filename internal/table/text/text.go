@@ -29,11 +29,11 @@
 // and line. Of several rows for one key the first counts, and the others get a
 // warning. With Use.Fold keys are folded when the file is read, and when asked.
 //
-// A hash: table answers from the source text, as postmap would build it now,
-// whether there is an index file or not. A changed file is noticed within a
-// second (see table.File). A file has at most 4 GiB.
+// Package index decides when the source text of a hash: table answers. A changed
+// file is noticed within a second (see table.File). A file has at most 4 GiB.
 //
-// The content is held in memory: the text once, 12 bytes a row, and an index.
+// The content is held in memory: the text once, 12 bytes a row, and 16 to 32 bytes
+// a row to find it.
 //
 // It imports address, origin, syntax and table.
 package text
