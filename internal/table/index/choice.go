@@ -48,20 +48,20 @@ func (t *Table) examine(ctx context.Context, opening bool) error {
 		t.told = t.saying
 		t.next.Store(t.o.Clock().Add(checkInterval).UnixNano())
 	}()
-	index, indexErr := statPath(t.indexPath())
+	index, indexErr := statPath(t.index)
 	source, sourceErr := statPath(t.path)
 	still := opening || source == t.seen || t.o.Clock().Sub(source.modified()) >= checkInterval
 	t.seen = source
 	switch newer := source.modified().After(index.modified()); {
 	case sourceErr != nil || indexErr == nil && !newer:
 	case t.o.Autocompile && indexErr != nil:
-		return t.answerFromText(ctx, fmt.Sprintf("%v", table.OpenError("database "+t.indexPath(), indexErr)), index)
+		return t.answerFromText(ctx, fmt.Sprintf("%v", table.OpenError("database "+t.index, indexErr)), index)
 	case t.o.Autocompile && still:
-		return t.answerFromText(ctx, fmt.Sprintf("%s is newer than %s", t.path, t.indexPath()), index)
+		return t.answerFromText(ctx, fmt.Sprintf("%s is newer than %s", t.path, t.index), index)
 	case !t.o.Autocompile && indexErr != nil:
 		t.once(fmt.Sprintf("there is no index of %s: run \"%s\" (table_autocompile = no)", t.path, t.command()))
 	case !t.o.Autocompile && t.o.Clock().Sub(source.modified()) > staleAfter:
-		t.once(fmt.Sprintf("database %s is older than source file %s", t.indexPath(), t.path))
+		t.once(fmt.Sprintf("database %s is older than source file %s", t.index, t.path))
 	}
 	err := t.answerFromIndex(ctx, index)
 	if opening && os.IsNotExist(indexErr) && os.IsNotExist(sourceErr) && t.o.Autocompile {
@@ -112,11 +112,11 @@ func (t *Table) answerFromIndex(ctx context.Context, index stamp) error {
 	if t.isCurrent(index) {
 		return nil
 	}
-	m, err := openMapping(ctx, t.format, t.indexPath())
+	m, err := openMapping(ctx, t.format, t.index)
 	switch {
 	case err == nil:
 		if t.text != nil && t.o.Log != nil {
-			t.o.Log.Infof("%s: %s is up to date and answers again", t.name, t.indexPath())
+			t.o.Log.Infof("%s: %s is up to date and answers again", t.name, t.index)
 		}
 		t.become(m, nil, nil)
 		return nil

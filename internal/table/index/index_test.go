@@ -408,6 +408,7 @@ func TestRewritten(t *testing.T) {
 		}
 		cancel()
 		wait.Wait()
+		w.now = w.now.Add(2 * time.Second)
 		if got := w.ask(tab, "user7@x.test"); got != "11" {
 			t.Errorf("in the end user7@x.test = %q, want 11", got)
 		}
@@ -477,6 +478,7 @@ func TestTruncated(t *testing.T) {
 		if err := os.Truncate(w.index(), 0); err != nil {
 			t.Fatal(err)
 		}
+		w.now = w.now.Add(2 * time.Second)
 		if got := w.ask(tab, "a@x.test"); !strings.Contains(got, "damaged") {
 			t.Errorf("a@x.test = %q, want an error", got)
 		}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ type mapping struct {
 	data   []byte
 	reader Reader
 	stamp  stamp // when it was mapped
+	// rewritten says that files of this kind are written in place. Others are
+	// replaced, which once a second is soon enough to notice.
+	rewritten bool
 }
 
 // stamp is what changes when a file is written, replaced or removed: the time
@@ -92,7 +96,7 @@ func tryMapping(ctx context.Context, f Format, path string) (_ *mapping, err err
 	if err != nil {
 		return nil, err
 	}
-	m := &mapping{fd: fd}
+	m := &mapping{fd: fd, rewritten: f.Lock != NoLock}
 	defer func() {
 		if err != nil {
 			m.close()
@@ -245,7 +249,7 @@ func (m *mapping) get(key []byte) (value string, err error) {
 		value = cString(v)
 		return err
 	})
-	if !m.unchanged() {
+	if m.rewritten && !m.unchanged() {
 		return "", errChanged
 	}
 	return value, err
@@ -253,10 +257,8 @@ func (m *mapping) get(key []byte) (value string, err error) {
 
 // cString is text up to its first NUL, as C sees it.
 func cString(b []byte) string {
-	for i, c := range b {
-		if c == 0 {
-			return string(b[:i])
-		}
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
 	}
 	return string(b)
 }

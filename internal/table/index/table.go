@@ -28,7 +28,9 @@ var errClosed = errors.New("table is closed")
 type Table struct {
 	name   string // as configured
 	format Format
-	path   string // of the source text
+	path   string      // of the source text
+	index  string      // of the index
+	at     []origin.At // the index: the place of its rows
 	o      *table.Opener
 	use    table.Use
 
@@ -62,8 +64,9 @@ var (
 // New is the constructor of the table type of that format.
 func New(f Format) table.Constructor {
 	return func(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-		t := &Table{name: f.Type + ":" + name, format: f, path: o.Path(name), o: o, use: use,
-			changing: make(chan struct{}, 1)}
+		path := o.Path(name)
+		t := &Table{name: f.Type + ":" + name, format: f, path: path, index: path + f.Suffix, o: o, use: use,
+			at: []origin.At{{File: path + f.Suffix}}, changing: make(chan struct{}, 1)}
 		if err := t.examine(ctx, true); err != nil {
 			return nil, err
 		}
@@ -75,8 +78,6 @@ func New(f Format) table.Constructor {
 		return t, nil
 	}
 }
-
-func (t *Table) indexPath() string { return t.path + t.format.Suffix }
 
 func (t *Table) openText() (*text.Table, error) {
 	return text.Open(t.o, t.format.Type, strings.TrimPrefix(t.name, t.format.Type+":"), t.use)
@@ -117,7 +118,7 @@ func (t *Table) failure(key string, err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	return &table.Error{Table: t.name, Key: key, At: origin.At{File: t.indexPath()}, Err: err}
+	return &table.Error{Table: t.name, Key: key, At: origin.At{File: t.index}, Err: err}
 }
 
 // ask asks the file that answers now. key is folded.
@@ -134,13 +135,18 @@ func (t *Table) ask(ctx context.Context, key string) (table.Result, error) {
 	case key == "" || strings.IndexByte(key, 0) >= 0:
 		return table.Result{}, table.ErrNotFound
 	}
-	var space [256]byte
-	value, err := t.askForms(append(append(space[:0], key...), 0))
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	*buffer = append(append((*buffer)[:0], key...), 0)
+	value, err := t.askForms(*buffer)
 	if err == ErrNone {
 		return table.Result{}, table.ErrNotFound
 	}
 	return table.Result{Value: value}, err
 }
+
+// buffers hold keys that are looked for.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // askForms asks for a key, which comes with a NUL byte behind it, in the form
 // that the file has.
@@ -174,10 +180,10 @@ func (t *Table) locate(ctx context.Context, key string, r table.Result) table.Re
 		if line, err := t.lines.Lookup(ctx, key); err == nil && line.Value == r.Value {
 			return line
 		}
-		r.At = []origin.At{{File: t.indexPath(), Text: key + "\t" + r.Value}}
+		r.At = []origin.At{{File: t.index, Text: key + "\t" + r.Value}}
 		return r
 	}
-	r.At = []origin.At{{File: t.indexPath()}}
+	r.At = t.at
 	return r
 }
 
@@ -197,7 +203,7 @@ func (t *Table) All(ctx context.Context) iter.Seq2[table.Entry, error] {
 			rows.All(ctx)(yield)
 			return
 		}
-		m, err := openMapping(ctx, t.format, t.indexPath())
+		m, err := openMapping(ctx, t.format, t.index)
 		if err != nil {
 			yield(table.Entry{}, t.failure("", err))
 			return
