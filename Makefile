@@ -6,8 +6,11 @@ SHELL        := /bin/bash
 GO           ?= go
 export CGO_ENABLED := 0
 STATICCHECK   = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# Peers that the tests start privately. Postfix is the judge, Dovecot takes LMTP.
-PACKAGES      = postfix postfix-sqlite dovecot-core dovecot-lmtpd swaks sqlite3 python3
+# Peers that the tests start privately. Postfix is the judge, Dovecot takes LMTP,
+# the databases hold tables, and the last three examine index files.
+PACKAGES      = postfix postfix-sqlite postfix-mysql postfix-pgsql postfix-ldap postfix-lmdb postfix-cdb postfix-pcre \
+                dovecot-core dovecot-lmtpd swaks sqlite3 python3 \
+                mariadb-server postgresql slapd ldap-utils memcached db5.3-util lmdb-utils tinycdb
 
 # A working server on an example configuration in ./run, made at the first use.
 run: build
@@ -37,6 +40,7 @@ conformance: build
 # Side by side with Postfix in one run; prints both and the ratio.
 bench: packages build
 	$(GO) run ./bench
+	$(GO) run ./bench/tables
 
 # The long forms of the sampled tests.
 soak: packages build
