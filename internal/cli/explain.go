@@ -98,6 +98,7 @@ func newExplainer(ctx context.Context, env Env, dir string, postfix bool) (*expl
 	}
 	log := stderrLog{env.Stderr}
 	opener := server.NewOpener(settings, log)
+	opener.Locate = true
 	router, err := server.NewRouter(ctx, settings, opener, log)
 	if err != nil {
 		opener.Close()
