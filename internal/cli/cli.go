@@ -42,6 +42,7 @@ func (e usageError) Error() string { return e.text }
 // commands are the Postfix programs that this one stands in for.
 var commands = map[string]func(context.Context, Env) int{
 	"sendmail":   sendmail,
+	"postconf":   postconf,
 	"postmap":    postmap,
 	"postalias":  postalias,
 	"newaliases": newaliases,

@@ -38,7 +38,14 @@ type referenceError struct {
 	err  error
 }
 
-func (e *referenceError) Error() string { return "$" + e.name + ": " + e.err.Error() }
+// Error names the last one of a chain of references.
+func (e *referenceError) Error() string {
+	var deeper *referenceError
+	if errors.As(e.err, &deeper) {
+		return deeper.Error()
+	}
+	return "$" + e.name + ": " + e.err.Error()
+}
 
 func (e *referenceError) Unwrap() error { return e.err }
 
@@ -47,10 +54,13 @@ func (s *Settings) Expand(text string) (string, error) {
 	return (&expander{s: s}).expand(text, 0)
 }
 
-// expander expands one text with the values of settings.
+// expander expands one text with the values of settings. With visit it only
+// looks: every name is reported, all values are empty, and both branches of a
+// condition are followed.
 type expander struct {
 	s     *Settings
 	calls int
+	visit func(name string)
 }
 
 func (x *expander) expand(text string, depth int) (string, error) {
@@ -137,6 +147,12 @@ func closing(text string) int {
 
 // value is the expansion of another parameter; an undefined one is empty.
 func (x *expander) value(name string, depth int) (string, error) {
+	if x.visit != nil {
+		if name != "" {
+			x.visit(name)
+		}
+		return "", nil
+	}
 	raw := x.s.written[name].Raw
 	if p := x.s.params[name]; p != nil && !x.s.written[name].Set {
 		raw = x.s.defaultOf(p)
@@ -156,18 +172,29 @@ func (x *expander) braced(text string, depth int) (string, error) {
 		return x.comparison(text, depth)
 	}
 	n := nameLen(text)
-	value, err := x.value(text[:n], depth)
-	if err != nil {
-		return "", err
-	}
 	rest := strings.TrimLeft(text[n:], syntax.Blank)
 	if rest == "" {
-		return value, nil
+		return x.value(text[:n], depth)
 	}
 	if rest[0] != '?' && rest[0] != ':' {
 		return "", fmt.Errorf("%w: %q", errName, clip(text))
 	}
-	return x.choose(value != "", rest, depth)
+	cond, err := x.isSet(text[:n], depth)
+	if err != nil {
+		return "", err
+	}
+	return x.choose(cond, rest, depth)
+}
+
+// isSet reports whether a parameter is not empty. What main.cf or master.cf set
+// counts as written there: with a = $nothing, ${a?b} is b, as in Postfix. A
+// default counts expanded.
+func (x *expander) isSet(name string, depth int) (bool, error) {
+	if v := x.s.written[name]; v.Set {
+		return v.Raw != "", nil
+	}
+	value, err := x.value(name, depth)
+	return value != "", err
 }
 
 // choose evaluates "?yes", ":no" or "?{yes}:{no}" behind a condition; a branch
@@ -190,6 +217,12 @@ func (x *expander) choose(cond bool, rest string, depth int) (string, error) {
 	}
 	if rest != "" {
 		return "", fmt.Errorf("%w: %q", errUnexpected, clip(rest))
+	}
+	if x.visit != nil {
+		if _, err := x.expand(yes, depth+1); err != nil {
+			return "", err
+		}
+		cond = false
 	}
 	if cond {
 		return x.expand(yes, depth+1)
@@ -241,7 +274,7 @@ func (x *expander) comparison(text string, depth int) (string, error) {
 		return "", err
 	}
 	order, err := compare(left, right, levels)
-	if err != nil {
+	if err != nil && x.visit == nil {
 		return "", err
 	}
 	cond := holds(op, order)

@@ -2,10 +2,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
-	"sort"
 	"strings"
 
+	"postern/internal/nearest"
 	"postern/internal/syntax"
 )
 
@@ -184,55 +185,8 @@ func (s *Settings) serviceParam(name string) *Param {
 // near are the known names that differ in few letters, best first, at most
 // three.
 func (s *Settings) near(name string) []string {
-	type candidate struct {
-		name string
-		cost int
-	}
-	limit := 1 + len(name)/8
-	var list []candidate
-	for known := range s.params {
-		if d := distance(name, known, limit); d <= limit {
-			list = append(list, candidate{known, d})
-		}
-	}
-	sort.Slice(list, func(i, j int) bool {
-		if list[i].cost != list[j].cost {
-			return list[i].cost < list[j].cost
-		}
-		return list[i].name < list[j].name
-	})
-	var out []string
-	for _, c := range list[:min(3, len(list))] {
-		out = append(out, c.name)
-	}
-	return out
-}
-
-// distance is the number of letters to insert, delete, change or swap with the
-// neighbour to make b of a; more than limit is limit+1.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
-	before, last, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(last[j]+1, cur[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], before[j-2]+1)
-			}
-		}
-		before, last, cur = last, cur, before
-	}
-	return last[len(b)]
+	words := nearest.Words(name, maps.Keys(s.params), 1+len(name)/8)
+	return words[:min(3, len(words))]
 }
 
 // programs are the services of Postfix, those without a meaning here included.
@@ -246,12 +200,8 @@ func (s *Settings) lintProgram(m Service) {
 		return
 	}
 	var near []string
-	for best := 1; best <= 2 && near == nil; best++ {
-		for _, p := range programs {
-			if distance(m.Command, p, best) <= best {
-				near = append(near, p)
-			}
-		}
+	for limit := 1; limit <= 2 && len(near) == 0; limit++ {
+		near = nearest.Words(m.Command, slices.Values(programs), limit)
 	}
 	s.problem(m.At, "", fmt.Sprintf("service %s: unknown program %q", m.Name, m.Command), near...)
 }

@@ -139,6 +139,26 @@ func Unbrace(text string) (inner string, ok bool) {
 	return strings.Trim(text[1:len(text)-1], Blank), true
 }
 
+// Braced is Unbrace for text that begins with a brace: when it is not one
+// balanced group the error says why, in Postfix's words.
+func Braced(text string) (inner string, err error) {
+	if inner, ok := Unbrace(text); ok {
+		return inner, nil
+	}
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return "", fmt.Errorf(`syntax error after '}' in "%s"`, text)
+			}
+		}
+	}
+	return "", fmt.Errorf(`missing '}' in "%s"`, text)
+}
+
 // Errors of NameValue, worded as Postfix words them.
 var (
 	ErrNoEquals = errors.New("missing '=' after attribute name")

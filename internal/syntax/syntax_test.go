@@ -151,6 +151,18 @@ func TestUnbrace(t *testing.T) {
 	}
 }
 
+func TestBraced(t *testing.T) {
+	for text, want := range map[string]string{
+		"{ a b }": "", "{}": "", "{a}b": `syntax error after '}' in "{a}b"`, "{a}}": `syntax error after '}' in "{a}}"`,
+		"{{a}": `missing '}' in "{{a}"`, "{": `missing '}' in "{"`, "{a} {b}": `syntax error after '}' in "{a} {b}"`,
+	} {
+		inner, err := Braced(text)
+		if plain, _ := Unbrace(text); err == nil && (want != "" || inner != plain) || err != nil && err.Error() != want {
+			t.Errorf("Braced(%q) = %q, %v, want error %q", text, inner, err, want)
+		}
+	}
+}
+
 func TestNameValue(t *testing.T) {
 	tests := []struct {
 		line, name, value string
