@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"postern/internal/address"
@@ -36,11 +37,10 @@ type Builder struct {
 	Duplicates Duplicates // what to do with a key that is there already
 	NoMode     bool       // a new index does not get the mode of the source text (postmap -p)
 
-	Log      table.Logger                 // nil: nothing is said
-	Progress func(part float64)           // how much of the work is done, from 0 to 1; nil: nobody watches
-	Now      func() time.Time             // nil: time.Now
-	Hostname func() (string, error)       // nil: os.Hostname
-	ReadFile func(string) ([]byte, error) // for Files; nil: os.ReadFile
+	Log      table.Logger           // nil: nothing is said
+	Progress func(part float64)     // how much of the work is done, from 0 to 1; nil: nobody watches
+	Now      func() time.Time       // nil: time.Now
+	Hostname func() (string, error) // nil: os.Hostname
 }
 
 // Duplicates is what happens to a row whose key is there already.
@@ -80,7 +80,7 @@ func (b *Builder) Rebuild(ctx context.Context) error {
 		}
 		records := new(Records)
 		records.Grow(content.Len()+3, int(info.Size())+2*content.Len())
-		for key, value := range content.Pairs() {
+		for key, value := range b.rows(content) {
 			if err := b.add(records, key, value); err != nil {
 				return nil, err
 			}
@@ -103,7 +103,7 @@ func (b *Builder) Insert(ctx context.Context, r io.Reader, source string) error 
 	}
 	return b.replace(ctx, mode(nil, true), true, func(old reader) (*Records, error) {
 		added := make(map[string]string, content.Len())
-		for key, value := range content.Pairs() {
+		for key, value := range b.rows(content) {
 			added[string(b.stored(key))] = value
 		}
 		records := new(Records)
@@ -148,7 +148,7 @@ func (b *Builder) Delete(ctx context.Context, keys iter.Seq[string]) (int, error
 	deleted := 0
 	err := b.replace(ctx, mode(nil, true), true, func(old reader) (*Records, error) {
 		if old.mapping == nil {
-			return nil, table.OpenError("database "+b.index(), os.ErrNotExist)
+			return nil, table.OpenError("database "+b.index(), syscall.ENOENT)
 		}
 		records := new(Records)
 		err := old.each(func(r Record) error {
@@ -183,7 +183,7 @@ func (b *Builder) parse(ctx context.Context, r io.Reader, name string, size int6
 		switch {
 		case p.Kind == text.Duplicate:
 			b.duplicate(p.Key)
-		case p.Kind == text.NoValue && !b.Alias:
+		case p.Kind == text.NoValue || p.Kind == text.NotLocal:
 			b.warn("%s", strings.TrimSuffix(p.Error(), text.Ignoring))
 		default:
 			b.warn("%v", &p)
@@ -197,7 +197,10 @@ func (b *Builder) parse(ctx context.Context, r io.Reader, name string, size int6
 func (b *Builder) duplicate(key string) {
 	if b.Duplicates == KeepWarn {
 		file := b.index()
-		if b.Format.Type == "lmdb" {
+		switch b.Format.Type {
+		case "cdb":
+			file = b.Path
+		case "lmdb":
 			file = b.Name
 		}
 		b.warn("%s: duplicate entry: \"%s\"", file, strings.TrimSuffix(key, "\x00"))
@@ -228,34 +231,35 @@ func (b *Builder) stored(s string) []byte {
 	return []byte(s)
 }
 
-// add appends a row, with the content of the files it names for Files. A row
-// whose files cannot be read is left out with a warning.
-func (b *Builder) add(records *Records, key, value string) error {
-	if b.Files {
-		content, err := b.content(value)
-		if err != nil {
-			b.warn("%s: %v -- ignoring this line", key, err)
-			return nil
+// rows yields the keys and values of the content. For Files a value is what the
+// files it names hold; rows whose files cannot be read are left out with a
+// warning.
+func (b *Builder) rows(content *text.Content) iter.Seq2[string, string] {
+	if !b.Files {
+		return content.Pairs()
+	}
+	return func(yield func(key, value string) bool) {
+		for e := range content.All() {
+			data, err := ReadFiles(e.Value)
+			if err != nil {
+				b.warn("%s, line %d: %v: skipping this entry", e.At.File, e.At.Line, err)
+			} else if !yield(e.Key, base64.StdEncoding.EncodeToString(data)) {
+				return
+			}
 		}
-		value = base64.StdEncoding.EncodeToString(content)
 	}
-	k := b.stored(key)
-	if limit := b.Format.MaxKey; limit > 0 && len(k) > limit {
-		return fmt.Errorf("error writing %s: key %.40q... is longer than %d bytes, which is the limit of %s files", b.index(), key, limit-1, b.Format.Type)
-	}
-	records.Add(k, b.stored(value))
-	return nil
 }
 
-// content is that of all files of a list, with a newline between them.
-func (b *Builder) content(list string) ([]byte, error) {
-	read := b.ReadFile
-	if read == nil {
-		read = os.ReadFile
+// ReadFiles is the content of all files of a list (postmap -F), with a newline
+// between them.
+func ReadFiles(list string) ([]byte, error) {
+	names := syntax.Split(list, syntax.Separators)
+	if len(names) == 0 {
+		return nil, fmt.Errorf("empty pathname list: >>%s<<'", list)
 	}
 	var all []byte
-	for i, name := range syntax.Split(list, syntax.Separators) {
-		data, err := read(name)
+	for i, name := range names {
+		data, err := os.ReadFile(name)
 		if err != nil {
 			return nil, table.OpenError(name, err)
 		}
@@ -265,6 +269,16 @@ func (b *Builder) content(list string) ([]byte, error) {
 		all = append(all, data...)
 	}
 	return all, nil
+}
+
+// add appends a row.
+func (b *Builder) add(records *Records, key, value string) error {
+	k := b.stored(key)
+	if limit := b.Format.MaxKey; limit > 0 && len(k) > limit {
+		return fmt.Errorf("error writing %s: key %.40q... is longer than %d bytes, which is the limit of %s files", b.index(), key, limit-1, b.Format.Type)
+	}
+	records.Add(k, b.stored(value))
+	return nil
 }
 
 // addAlias adds the records that postalias(1) puts into every alias file: "@"

@@ -63,7 +63,10 @@ func (w *world) want(rows map[string]string, log ...string) {
 
 // duplicate is the warning of a type.
 func (w *world) duplicate() string {
-	if w.format.Type == "lmdb" {
+	switch w.format.Type {
+	case "cdb":
+		return `warning: virtual: duplicate entry: "b"`
+	case "lmdb":
 		return `warning: TABLE: duplicate entry: "b"`
 	}
 	return `warning: INDEX: duplicate entry: "b"`
@@ -113,7 +116,7 @@ func TestRebuildAlias(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want(map[string]string{"postmaster": "root", "two words": "|cmd arg", "@": "@", "YP_LAST_MODIFIED": "1234567890", "YP_MASTER_NAME": "host.example"},
-		"warning: virtual, line 3: need name:value pair -- ignoring this line")
+		"warning: virtual, line 3: need name:value pair")
 }
 
 func TestRebuildFiles(t *testing.T) {
@@ -130,7 +133,7 @@ func TestRebuildFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.want(map[string]string{"a": base64.StdEncoding.EncodeToString([]byte("1\n\n2"))},
-		"warning: b: open none: No such file or directory -- ignoring this line")
+		"warning: virtual, line 2: open none: No such file or directory: skipping this entry")
 }
 
 func TestInsertAndDelete(t *testing.T) {

@@ -1,0 +1,3 @@
+package cdb
+
+var FileSize = fileSize

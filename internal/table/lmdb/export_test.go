@@ -1,0 +1,3 @@
+package lmdb
+
+var WritePages = writePages
