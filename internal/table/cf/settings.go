@@ -25,6 +25,9 @@ type setting struct {
 	at    origin.At
 }
 
+// secrets are the parameters whose values are not to be shown.
+var secrets = []string{"password", "bind_pw"}
+
 var errEmpty = errors.New("must not be empty")
 
 // PlacedError is an error that says where it was written. Its text does, too.
@@ -60,6 +63,9 @@ func Load(o *table.Opener, name string, known []string) (*Settings, error) {
 	if err != nil {
 		if !isPath && os.IsNotExist(err) {
 			return nil, fmt.Errorf("%s: there is no file %s, and main.cf has no parameters %s_*: create the file, or name it with its full path", name, path, name)
+		}
+		if os.IsPermission(err) {
+			return nil, fmt.Errorf("%w: the user that the mail server runs as may not read it; chgrp the file to that user's group, and chmod 640", table.OpenError(path, err))
 		}
 		return nil, table.OpenError(path, err)
 	}
@@ -103,7 +109,12 @@ func (s *Settings) readFile(o *table.Opener, f io.Reader, known []string) error 
 			o.Warn("%s, line %d: unknown parameter %q is ignored%s", s.Source, line.Number, name, suggestion(name, known))
 			continue
 		}
-		if old, ok := s.values[name]; ok {
+		if slices.Contains(secrets, name) {
+			at.Text = name + " = ..."
+		}
+		if old, ok := s.values[name]; ok && at.Text != line.Text {
+			o.Warn("%s, line %d: overriding earlier entry of line %d: %s", s.Source, line.Number, old.at.Line, name)
+		} else if ok {
 			o.Warn("%s, line %d: overriding earlier entry of line %d: %s = %s", s.Source, line.Number, old.at.Line, name, value)
 		}
 		s.values[name] = setting{value, at}

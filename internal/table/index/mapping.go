@@ -242,19 +242,6 @@ func (m *mapping) guard(read func() error) (err error) {
 	return read()
 }
 
-// get copies the value under key. errChanged: there was no telling.
-func (m *mapping) get(key []byte) (value string, err error) {
-	err = m.guard(func() error {
-		v, err := m.reader.Get(key)
-		value = cString(v)
-		return err
-	})
-	if m.rewritten && !m.unchanged() {
-		return "", errChanged
-	}
-	return value, err
-}
-
 // cString is text up to its first NUL, as C sees it.
 func cString(b []byte) string {
 	if i := bytes.IndexByte(b, 0); i >= 0 {

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -59,6 +60,7 @@ const (
 var (
 	_ table.Table      = (*Table)(nil)
 	_ table.Enumerable = (*Table)(nil)
+	_ table.Many       = (*Table)(nil)
 )
 
 // New is the constructor of the table type of that format.
@@ -99,18 +101,53 @@ func (t *Table) Lookup(ctx context.Context, key string) (table.Result, error) {
 	}
 	for {
 		result, err := t.ask(ctx, key)
-		switch {
-		case err == nil:
-			return t.locate(ctx, key, result), nil
-		case err == table.ErrNotFound:
-			return table.Result{}, table.ErrNotFound
-		case err != errChanged:
-			return table.Result{}, t.failure(key, err)
+		if err != errChanged {
+			return t.answer(ctx, key, result, err)
 		}
 		if err := t.reload(ctx); err != nil {
 			return table.Result{}, t.failure(key, err)
 		}
 	}
+}
+
+// LookupMany is Lookup for many keys, of which the file is asked only once
+// whether it has changed. They may be answered anew when it has.
+func (t *Table) LookupMany(ctx context.Context, keys []string, answers []table.Answer) {
+	folded := keys
+	if t.use.Fold {
+		folded = make([]string, len(keys))
+		for i, key := range keys {
+			folded[i] = address.Fold(key)
+		}
+	}
+	if t.o.Clock().UnixNano() < t.next.Load() && t.askMany(folded, answers) {
+		for i, key := range folded {
+			answers[i].Result, answers[i].Err = t.answer(ctx, key, answers[i].Result, answers[i].Err)
+		}
+		return
+	}
+	for i, key := range keys {
+		answers[i].Result, answers[i].Err = t.Lookup(ctx, key)
+	}
+}
+
+// askMany reports whether the index could answer.
+func (t *Table) askMany(keys []string, answers []table.Answer) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	m, err := t.answering()
+	return err == nil && m != nil && t.askIndex(keys, answers) == nil
+}
+
+// answer gives what was found its place, and what went wrong its form.
+func (t *Table) answer(ctx context.Context, key string, r table.Result, err error) (table.Result, error) {
+	switch err {
+	case nil:
+		return t.locate(ctx, key, r), nil
+	case table.ErrNotFound:
+		return table.Result{}, err
+	}
+	return table.Result{}, t.failure(key, err)
 }
 
 func (t *Table) failure(key string, err error) error {
@@ -125,24 +162,45 @@ func (t *Table) failure(key string, err error) error {
 func (t *Table) ask(ctx context.Context, key string) (table.Result, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
+	if m, err := t.answering(); m == nil && err == nil {
+		return t.text.Lookup(ctx, key)
+	} else if err != nil {
+		return table.Result{}, err
+	}
+	keys, answers := [1]string{key}, [1]table.Answer{}
+	if err := t.askIndex(keys[:], answers[:]); err != nil {
+		return table.Result{}, err
+	}
+	return answers[0].Result, answers[0].Err
+}
+
+// answering is the index that answers; nil when the text does. mu is held.
+func (t *Table) answering() (*mapping, error) {
 	switch {
 	case t.closed:
-		return table.Result{}, errClosed
-	case t.text != nil:
-		return t.text.Lookup(ctx, key)
-	case t.current == nil:
-		return table.Result{}, t.trouble
-	case key == "" || strings.IndexByte(key, 0) >= 0:
-		return table.Result{}, table.ErrNotFound
+		return nil, errClosed
+	case t.text == nil && t.current == nil:
+		return nil, t.trouble
 	}
+	return t.current, nil
+}
+
+// askIndex asks the index for folded keys. Its error is errChanged: there is no
+// telling, ask again. mu is held.
+func (t *Table) askIndex(keys []string, answers []table.Answer) error {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	*buffer = append(append((*buffer)[:0], key...), 0)
-	value, err := t.askForms(*buffer)
-	if err == ErrNone {
-		return table.Result{}, table.ErrNotFound
+	err := t.current.guard(func() error {
+		for i, key := range keys {
+			*buffer = append(append((*buffer)[:0], key...), 0)
+			answers[i].Value, answers[i].Err = t.askForms(*buffer)
+		}
+		return nil
+	})
+	if err == nil && t.current.rewritten && !t.current.unchanged() {
+		err = errChanged
 	}
-	return table.Result{Value: value}, err
+	return err
 }
 
 // buffers hold keys that are looked for.
@@ -150,18 +208,24 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // askForms asks for a key, which comes with a NUL byte behind it, in the form
 // that the file has.
-func (t *Table) askForms(key []byte) (value string, err error) {
-	form := t.form.Load()
-	if form != withoutNUL {
-		value, err = t.current.get(key)
-		if err != ErrNone || form == withNUL {
-			t.found(form, withNUL, err)
-			return value, err
-		}
+func (t *Table) askForms(key []byte) (string, error) {
+	if len(key) == 1 || bytes.IndexByte(key, 0) < len(key)-1 {
+		return "", table.ErrNotFound
 	}
-	value, err = t.current.get(key[:len(key)-1])
-	t.found(form, withoutNUL, err)
-	return value, err
+	form := t.form.Load()
+	value, err := []byte(nil), ErrNone
+	if form != withoutNUL {
+		value, err = t.current.reader.Get(key)
+		t.found(form, withNUL, err)
+	}
+	if err == ErrNone && form != withNUL {
+		value, err = t.current.reader.Get(key[:len(key)-1])
+		t.found(form, withoutNUL, err)
+	}
+	if err == ErrNone {
+		return "", table.ErrNotFound
+	}
+	return cString(value), err
 }
 
 func (t *Table) found(before, form int32, err error) {
