@@ -41,6 +41,7 @@ conformance: build
 bench: packages build
 	$(GO) run ./bench
 	$(GO) run ./bench/tables
+	$(GO) test -run '^$$' -bench . ./internal/table/sql
 
 # The long forms of the sampled tests.
 soak: packages build

@@ -43,7 +43,6 @@ var parts = []struct {
 	{"texthash", (*bench).texthash},
 	{"memory", (*bench).memory},
 	{"process", (*bench).process},
-	{"sql", (*bench).databases},
 }
 
 func main() {
@@ -52,7 +51,7 @@ func main() {
 	flag.StringVar(&b.postern, "postern", "bin/postern", "the program to measure")
 	flag.IntVar(&b.entries, "entries", 1_000_000, "entries of a table")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each measurement")
-	flag.StringVar(&only, "only", "", "only the part of this name: build, query, texthash, memory, process, sql")
+	flag.StringVar(&only, "only", "", "only the part of this name: build, query, texthash, memory, process")
 	flag.StringVar(&child, "memory-of", "", "print the memory that this open table costs, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
