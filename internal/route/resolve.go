@@ -266,11 +266,15 @@ func (r *Router) askList(ctx context.Context, c Class, domain string, tr *Trace)
 	return why, true, nil
 }
 
-// fail wraps the error of a table in a Failure and logs it.
+// fail wraps the error of a table in a Failure and logs it, unless the table
+// does that itself.
 func (r *Router) fail(addr, parameter string, err error) *Failure {
 	var te *table.Error
-	f := &Failure{Address: addr, Parameter: parameter, Err: err, Config: errors.As(err, &te) && te.Config}
-	r.log.Warningf("%s lookup failure for %q: %v", parameter, addr, err)
+	isTable := errors.As(err, &te)
+	f := &Failure{Address: addr, Parameter: parameter, Err: err, Config: isTable && te.Config}
+	if !isTable || !te.Told {
+		r.log.Warningf("%s lookup failure for %q: %v", parameter, addr, err)
+	}
 	return f
 }
 

@@ -143,21 +143,28 @@ func New(ctx context.Context, o Options) (*Router, error) {
 	if r.own, err = ownAddresses(o.Settings, o.Addresses); err != nil {
 		return nil, err
 	}
+	told := map[string]bool{}
 	for _, m := range mapUses {
-		r.openMaps(ctx, o, m.parameter, m.parameter, m.use)
+		r.openMaps(ctx, o, told, m.parameter, m.parameter, m.use)
 	}
-	r.openMaps(ctx, o, deliveryMaps, "virtual_mailbox_maps",
+	r.openMaps(ctx, o, told, deliveryMaps, "virtual_mailbox_maps",
 		table.Use{NoSubstitution: true, NoRemote: true, SingleValue: true})
 	r.openLists(ctx, o)
 	return r, nil
 }
 
-func (r *Router) openMaps(ctx context.Context, o Options, as, parameter string, use table.Use) {
+// openMaps opens the tables of a parameter. What is wrong is logged, unless it
+// was told of another use of the parameter.
+func (r *Router) openMaps(ctx context.Context, o Options, told map[string]bool, as, parameter string, use table.Use) {
 	v := o.Settings.Value(parameter)
 	use.Parameter, use.At, use.Fold = parameter, v.At, true
 	m, err := o.Opener.Maps(ctx, v.Text, use)
-	if err != nil && as == parameter {
-		r.log.Warningf("%v: %s: %v", v.At, parameter, err)
+	if err != nil {
+		text := fmt.Sprintf("%v: %s: %v", v.At, parameter, err)
+		if !told[text] {
+			r.log.Warningf("%s", text)
+		}
+		told[text] = true
 	}
 	r.maps[as] = m
 }

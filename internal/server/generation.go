@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"postern/internal/config"
 	"postern/internal/dns"
@@ -15,6 +16,7 @@ import (
 	"postern/internal/queue"
 	"postern/internal/route"
 	"postern/internal/smtpd"
+	"postern/internal/syntax"
 	"postern/internal/table"
 	"postern/internal/table/builtin"
 )
@@ -52,10 +54,10 @@ func LoadSettings(dir string) (*config.Settings, error) {
 func NewOpener(s *config.Settings, log table.Logger) *table.Opener {
 	aliases := map[string]bool{}
 	for _, spec := range append(s.List("alias_maps"), s.List("alias_database")...) {
-		aliases[strings.TrimPrefix(spec, "proxy:")] = true
+		aliases[strings.TrimPrefix(table.Direct(spec), "debug:")] = true
 	}
 	return &table.Opener{
-		Dir: s.Dir(), Types: builtin.Types(), Aliases: aliases,
+		Dir: s.Dir(), Types: builtin.Types(), Aliases: aliases, Approved: approved(s),
 		Param: func(name string) (string, originAt, bool) {
 			v, ok := s.Lookup(name)
 			return v.Text, v.At, ok
@@ -65,6 +67,30 @@ func NewOpener(s *config.Settings, log table.Logger) *table.Opener {
 		SingleValueStrict: s.String("table_single_value") == "strict",
 		StrictDuplicates:  s.String("compatibility") == "postfix",
 		UTF8:              s.Bool("smtputf8_enable"), Log: log,
+	}
+}
+
+// approved says of "proxy:type:name" whether proxy_read_maps lists it.
+func approved(s *config.Settings) func(spec string) bool {
+	list := sync.OnceValue(func() map[string]bool {
+		set := make(map[string]bool)
+		addProxied(set, s.String("proxy_read_maps"))
+		return set
+	})
+	return func(spec string) bool { return list()[spec] }
+}
+
+// addProxied adds the tables of a list that have the prefix "proxy:". Members of
+// unionmap: and pipemap: count, as in newer versions of Postfix.
+func addProxied(set map[string]bool, text string) {
+	for _, word := range syntax.Split(text, syntax.Separators) {
+		if name := table.Direct(word); name != word {
+			set["proxy:"+name] = true
+		} else if i := strings.IndexByte(word, '{'); i >= 0 {
+			if inner, ok := syntax.Unbrace(word[i:]); ok {
+				addProxied(set, inner)
+			}
+		}
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"postern/internal/nearest"
 	"postern/internal/origin"
 	"postern/internal/syntax"
 )
@@ -38,6 +40,10 @@ type Opener struct {
 	// parameters of a common prefix. nil: there are none.
 	Param func(name string) (value string, at origin.At, ok bool)
 
+	// Approved says whether proxy_read_maps lists "proxy:type:name". nil: every
+	// table is approved.
+	Approved func(spec string) bool
+
 	// Aliases are the tables, as "type:name", that alias_maps and alias_database
 	// name: their text has the syntax of aliases(5) wherever else they are named
 	// (local_recipient_maps).
@@ -53,6 +59,8 @@ type Opener struct {
 	CacheTTL  time.Duration // table_cache_ttl: how long answers of a database server are kept, 0: not at all
 	CacheSize int           // table_cache_size: how many of one table; used with CacheTTL
 
+	Troubles Troubles // what lasts, of all tables; for Tell and Over
+
 	Log Logger             // nil: nothing is said
 	Now func() time.Time   // nil: time.Now
 	Int func(n int) int    // a random number in [0,n); nil: math/rand
@@ -60,6 +68,7 @@ type Opener struct {
 	set map[shareKey]Table // open tables that may be shared
 	all []Table            // every open table, in order of opening
 	end bool               // Close was called
+	bad map[string]bool    // tables that proxymap(8) would refuse; the log knows
 }
 
 // shareKey is what makes two requests ask for the same table. The zero shareKey
@@ -74,12 +83,25 @@ var errForm = errors.New(`open dictionary: expecting "type:name" form`)
 // UnsupportedType is the error of a table whose type nobody knows.
 type UnsupportedType struct {
 	Type string
+	Near string // the known type that may have been meant; "": none is near
 }
 
-func (e *UnsupportedType) Error() string { return "unsupported dictionary type: " + e.Type }
+func (e *UnsupportedType) Error() string {
+	text := "unsupported dictionary type: " + e.Type
+	if e.Near != "" {
+		text += fmt.Sprintf(", did you mean %q?", e.Near)
+	}
+	return text
+}
 
-// Open opens the table spec, "type:name". The prefixes "proxy:" and "debug:"
-// are dropped: tables are opened directly (proxymap(8)).
+// unsupported is the error of a type that is not in Types.
+func (o *Opener) unsupported(typ string) error {
+	return &UnsupportedType{typ, nearest.Word(typ, maps.Keys(o.Types), max(1, len(typ)/3))}
+}
+
+// Open opens the table spec, "type:name". The prefix "proxy:" is dropped:
+// tables are opened directly, not by proxymap(8). One that proxymap would refuse
+// (Approved) is named in a warning.
 //
 // On error the returned table is not nil: every lookup in it fails, so that a
 // server can go on and say 451 for what depends on it, as Postfix does with
@@ -87,14 +109,15 @@ func (e *UnsupportedType) Error() string { return "unsupported dictionary type: 
 // it stands for, at most once a second, when it is asked. A tool looks at the
 // error instead, which is or wraps an *Error.
 func (o *Opener) Open(ctx context.Context, spec string, use Use) (Table, error) {
-	spec = direct(spec)
+	o.checkProxy(spec, use)
+	spec = Direct(spec)
 	typ, name, ok := strings.Cut(spec, ":")
-	if !ok || name == "" {
+	if !ok || typ == "" || name == "" {
 		return newFailed(spec, use, fmt.Errorf("%w instead of %q", errForm, spec))
 	}
 	construct := o.Types[typ]
 	if construct == nil {
-		return newFailed(spec, use, &UnsupportedType{typ})
+		return newFailed(spec, use, o.unsupported(typ))
 	}
 	use.AliasSyntax = use.AliasSyntax || o.Aliases[spec]
 	key := shareKey{spec, use.Fold, use.NoSubstitution, use.NoRemote, use.SingleValue, use.AliasSyntax}
@@ -113,16 +136,43 @@ func (o *Opener) Open(ctx context.Context, spec string, use Use) (Table, error) 
 	return o.keep(key, t), err
 }
 
-// direct drops the prefixes that change how a table is reached, not what it is.
-func direct(spec string) string {
+// Direct is the table that spec means without the prefix "proxy:".
+func Direct(spec string) string {
 	for {
-		rest, proxy := strings.CutPrefix(spec, "proxy:")
-		rest, debug := strings.CutPrefix(rest, "debug:")
-		if !proxy && !debug {
+		rest, proxy := strings.CutPrefix(spec, proxyPrefix)
+		if !proxy {
 			return spec
 		}
 		spec = rest
 	}
+}
+
+const proxyPrefix = "proxy:"
+
+// checkProxy warns, once for each table, of one that Postfix would not answer
+// because proxymap(8) may not open it. Where remote types are refused
+// (Use.NoRemote), Postfix ignores the prefix.
+func (o *Opener) checkProxy(spec string, use Use) {
+	name := Direct(spec)
+	if name == spec || use.NoRemote || o.Approved == nil || o.Approved(proxyPrefix+name) {
+		return
+	}
+	o.mu.Lock()
+	known := o.bad[name]
+	if o.bad == nil {
+		o.bad = make(map[string]bool)
+	}
+	o.bad[name] = true
+	o.mu.Unlock()
+	if known {
+		return
+	}
+	place := ""
+	if !use.At.IsZero() {
+		place = use.At.String() + ": "
+	}
+	o.Warn("%srequest for unapproved table: %q, which Postfix would refuse; to approve this table for read-only access, "+
+		"list %[3]s%[2]s in main.cf:proxy_read_maps", place, name, proxyPrefix)
 }
 
 // construct opens a table and puts the checks in front of it that all types

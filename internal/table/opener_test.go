@@ -16,7 +16,7 @@ import (
 
 func TestOpen(t *testing.T) {
 	w := newWorld(t)
-	for _, spec := range []string{"map:a=1", "proxy:map:a=1", "debug:map:a=1", "proxy:debug:proxy:map:a=1"} {
+	for _, spec := range []string{"map:a=1", "proxy:map:a=1", "proxy:proxy:map:a=1"} {
 		tab := w.open(t, spec, table.Use{})
 		if tab.Name() != "map:a=1" {
 			t.Errorf("Open(%q).Name() = %q", spec, tab.Name())
@@ -30,14 +30,40 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// A table that proxymap(8) may not open is told of once, and opened.
+func TestUnapproved(t *testing.T) {
+	w := newWorld(t)
+	w.Approved = func(spec string) bool { return spec == "proxy:map:a=1" }
+	use := table.Use{At: origin.At{File: "main.cf", Line: 7}}
+	w.open(t, "proxy:map:a=1", use)
+	w.open(t, "map:b=1", use)
+	paranoid := use
+	paranoid.NoRemote = true
+	w.open(t, "proxy:map:b=1", paranoid)
+	if w.log.text() != "" {
+		t.Errorf("log %q, want nothing", w.log.text())
+	}
+	for range 2 {
+		w.open(t, "proxy:map:b=1", use)
+	}
+	w.open(t, "proxy:map:c=1", table.Use{})
+	want := `warning: main.cf:7: request for unapproved table: "map:b=1", which Postfix would refuse; ` +
+		"to approve this table for read-only access, list proxy:map:b=1 in main.cf:proxy_read_maps\n" +
+		`warning: request for unapproved table: "map:c=1", which Postfix would refuse; ` +
+		"to approve this table for read-only access, list proxy:map:c=1 in main.cf:proxy_read_maps"
+	if w.log.text() != want {
+		t.Errorf("log %q, want %q", w.log.text(), want)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	at := origin.At{File: "main.cf", Line: 7}
 	tests := []struct{ spec, want string }{
 		{"x", `x is unavailable. open dictionary: expecting "type:name" form instead of "x"`},
 		{"map:", `map: is unavailable. open dictionary: expecting "type:name" form instead of "map:"`},
 		{"proxy:", ` is unavailable. open dictionary: expecting "type:name" form instead of ""`},
-		{"mapp:x", `mapp:x is unavailable. unsupported dictionary type: mapp`},
-		{"Map:x", `Map:x is unavailable. unsupported dictionary type: Map`},
+		{"mapp:x", `mapp:x is unavailable. unsupported dictionary type: mapp, did you mean "map"?`},
+		{"Map:x", `Map:x is unavailable. unsupported dictionary type: Map, did you mean "map"?`},
 		{"broken:x", `broken:x is unavailable. no luck`},
 	}
 	for _, tt := range tests {

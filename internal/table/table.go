@@ -28,7 +28,7 @@
 // by its maker; there is no global registry. Nothing here writes a table, and
 // nothing caches answers.
 //
-// It imports address, origin and syntax.
+// It imports address, nearest, origin and syntax.
 package table
 
 import (
@@ -51,6 +51,9 @@ type Error struct {
 	Config bool   // a configuration error (451 4.3.5) rather than a passing one (451 4.3.0)
 	At     origin.At
 	Err    error
+	// Told says that the table has logged what is wrong, and will do so once a
+	// minute: the log need not have it for every message.
+	Told bool
 }
 
 func (e *Error) Error() string {

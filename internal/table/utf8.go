@@ -52,7 +52,7 @@ func (t *utf8Table) LookupMany(ctx context.Context, keys []string, answers []Ans
 	}
 	LookupMany(ctx, t.Table, asked, answers)
 	for i := range answers {
-		if asked[i] == "" {
+		if asked[i] != keys[i] {
 			answers[i] = Answer{Err: ErrNotFound}
 			continue
 		}

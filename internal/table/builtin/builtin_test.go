@@ -22,9 +22,10 @@ func TestTypes(t *testing.T) {
 		"cidr": "{{192.0.2.0/24 value}} 192.0.2.1", "regexp": "{{/^key$/ value}}", "pcre": "{{/^key$/ value}}",
 		"inline": "{key=value}", "static": "value", "randmap": "{value}", "environ": "x",
 		"unionmap": "{inline:{key=value}}", "pipemap": "{inline:{key=value}}",
-		"unix": "group.byname root", "fail": "", "sqlite": "",
+		"unix": "group.byname root", "debug": "inline:{key=value}",
+		"fail": "", "sqlite": "", "mysql": "", "pgsql": "", "ldap": "", "memcache": "", "socketmap": "", "tcp": "",
 	}
-	o := &table.Opener{Types: builtin.Types(), UTF8: true}
+	o := &table.Opener{Types: builtin.Types(), UTF8: true, Autocompile: true}
 	defer o.Close()
 	for typ := range o.Types {
 		name, ok := specs[typ]

@@ -53,13 +53,12 @@ type union struct{ *members }
 var _ table.Table = (*union)(nil)
 
 // Lookup joins what the tables say, in their order. All are asked; the first
-// failure is the answer.
+// failure is the answer. Nothing but empty values is not found, as in Postfix.
 func (t *union) Lookup(ctx context.Context, key string) (table.Result, error) {
 	if err := t.ready(key); err != nil {
 		return table.Result{}, err
 	}
 	var all table.Result
-	found := false
 	for _, member := range t.tables {
 		r, err := member.Lookup(ctx, key)
 		if errors.Is(err, table.ErrNotFound) {
@@ -68,15 +67,13 @@ func (t *union) Lookup(ctx context.Context, key string) (table.Result, error) {
 		if err != nil {
 			return table.Result{}, err // it names the member
 		}
-		if found {
-			all.Value += "," + r.Value
-		} else {
-			all.Value = r.Value
+		if all.Value != "" {
+			all.Value += ","
 		}
+		all.Value += r.Value
 		all.At = append(all.At, r.At...)
-		found = true
 	}
-	if !found {
+	if all.Value == "" {
 		return table.Result{}, table.ErrNotFound
 	}
 	return all, nil

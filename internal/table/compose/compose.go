@@ -8,13 +8,15 @@
 //	unionmap:{hash:/a, hash:/b}  all tables are asked; the answers are joined with ","
 //	pipemap:{hash:/a, hash:/b}   the answer of one is the key of the next
 //	randmap:{one, two, three}    one of the values, whatever the key
+//	debug:hash:/a                hash:/a, and the log tells of each lookup
 //	environ:x                    environment variables; x has no meaning
 //	unix:passwd.byname           a system user, as its line of /etc/passwd
 //	unix:group.byname            a system group, as its line of /etc/group
 //
 // Items stand between braces, separated by commas and white space; an item in
-// braces of its own may hold both. In inline the key ends at the first '='
-// outside double quotes; of two rows for one key the last one counts.
+// braces of its own may hold both. In inline the key ends at the first white
+// space or '=' outside double quotes; of two rows for one key the last one
+// counts.
 //
 // unionmap and pipemap fail when a table that they ask fails. They take keys of
 // the kind that their first table takes. A key that is not in every table of a
@@ -99,9 +101,9 @@ func badSyntax(typ, name, content string) error {
 func Static(_ context.Context, _ *table.Opener, name string, use table.Use) (table.Table, error) {
 	value := name
 	if strings.HasPrefix(name, "{") {
-		inner, ok := syntax.Unbrace(name)
-		if !ok {
-			return nil, fmt.Errorf("bad static:name syntax: %q is not one group in braces", name)
+		inner, err := syntax.Braced(name)
+		if err != nil {
+			return nil, fmt.Errorf("bad static:name syntax: %w", err)
 		}
 		value = inner
 	}

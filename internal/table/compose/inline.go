@@ -2,6 +2,7 @@ package compose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -20,40 +21,68 @@ func Inline(_ context.Context, _ *table.Opener, name string, use table.Use) (tab
 		values: make(map[string]string),
 		at:     places(use.At),
 	}
-	items, err := group("inline", name, "name=value")
-	if err != nil {
-		return nil, err
+	inner, ok := syntax.Unbrace(name)
+	if !ok || len(name) == len("{}") {
+		return nil, badSyntax("inline", name, "name=value")
 	}
+	items := syntax.Split(inner, syntax.Separators)
+	err := errEmpty
 	for _, item := range items {
-		inner, _ := syntax.Unbrace(item)
-		key, value, err := assignment(inner)
-		if err != nil {
-			return nil, fmt.Errorf("%w; need \"inline:{name=value...}\"", err)
+		var key, value string
+		if key, value, err = row(item); err != nil {
+			break
 		}
 		t.put(key, value)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: \"inline:%s\"; need \"inline:{name=value...}\"", err, name)
 	}
 	return t, nil
 }
 
-// assignment cuts "key = value" at the first '=' that is not between double
-// quotes. The quotes stay part of the key.
-func assignment(text string) (key, value string, err error) {
-	quoted := false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case c == '=' && !quoted:
-			key = strings.TrimRight(text[:i], syntax.Blank)
-			if key == "" {
-				return "", "", fmt.Errorf("%w: %q", syntax.ErrNoName, text)
-			}
-			return key, strings.TrimLeft(text[i+1:], syntax.Blank), nil
+var (
+	errEmpty = errors.New("empty table")
+	errNoKey = errors.New("no key found; expected format: key = value")
+	errQuote = errors.New(`unbalanced '"'`)
+)
+
+// row cuts one item: "key=value", or "{ key = value }".
+func row(item string) (key, value string, err error) {
+	if strings.HasPrefix(item, "{") {
+		if item, err = syntax.Braced(item); err != nil {
+			return "", "", err
 		}
 	}
-	return "", "", fmt.Errorf("%w: %q", syntax.ErrNoEquals, text)
+	return assignment(item)
+}
+
+// assignment cuts "key = value". The key ends at the first white space or '='
+// that is neither between double quotes nor behind a backslash; those stay part
+// of it.
+func assignment(text string) (key, value string, err error) {
+	if text = strings.Trim(text, syntax.Blank); text == "" {
+		return "", "", errNoKey
+	}
+	quoted, end := false, 0
+	for ; end < len(text); end++ {
+		c := text[end]
+		if c == '\\' {
+			end++
+		} else if c == '"' {
+			quoted = !quoted
+		} else if !quoted && strings.IndexByte("="+syntax.Blank, c) >= 0 {
+			break
+		}
+	}
+	if quoted {
+		return "", "", errQuote
+	}
+	end = min(end, len(text))
+	value, ok := strings.CutPrefix(strings.TrimLeft(text[end:], syntax.Blank), "=")
+	if !ok {
+		return "", "", syntax.ErrNoEquals
+	}
+	return text[:end], strings.TrimLeft(value, syntax.Blank), nil
 }
 
 type inline struct {

@@ -33,6 +33,9 @@ func (l *lexer) bracketItem(set *byteSet, first bool) error {
 		if err != nil {
 			return err
 		}
+		if l.fold && (name == "upper" || name == "lower") {
+			name = "alpha"
+		}
 		if !set.addClass(name) {
 			return errBadClass
 		}
@@ -41,14 +44,15 @@ func (l *lexer) bracketItem(set *byteSet, first bool) error {
 	if rest[0] == '-' && !first && !strings.HasPrefix(rest, "-]") {
 		return errBadRange
 	}
+	class := strings.HasPrefix(rest, "[=") // no end of a range
 	low, err := l.bracketChar()
 	if err != nil {
 		return err
 	}
 	high := low
-	if rest = l.src[l.pos:]; len(rest) > 1 && rest[0] == '-' && rest[1] != ']' {
+	if rest = l.src[l.pos:]; !class && len(rest) > 1 && rest[0] == '-' && rest[1] != ']' {
 		l.pos++
-		if strings.HasPrefix(l.src[l.pos:], "[:") {
+		if strings.HasPrefix(rest[1:], "[:") || strings.HasPrefix(rest[1:], "[=") {
 			return errBadRange
 		}
 		if high, err = l.bracketChar(); err != nil {
@@ -75,10 +79,19 @@ func (l *lexer) bracketChar() (byte, error) {
 		if len(name) != 1 {
 			return 0, errBadCollation
 		}
-		return name[0], nil
+		return l.upper(name[0]), nil
 	}
 	l.pos++
-	return rest[0], nil
+	return l.upper(rest[0]), nil
+}
+
+// upper is the capital of a letter when case does not matter: the C library
+// compares capitals, so that [A-z] means [A-Z] then and [Z-a] is an error.
+func (l *lexer) upper(c byte) byte {
+	if l.fold && 'a' <= c && c <= 'z' {
+		c -= 'a' - 'A'
+	}
+	return c
 }
 
 // bracketName reads the name in "[:name:]", "[.name.]" or "[=name=]".

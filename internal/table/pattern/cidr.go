@@ -18,7 +18,7 @@ import (
 // cut into rules are errors; a rule that cannot be used is left out with a
 // warning that names its line.
 func Cidr(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-	d := dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, finish: indexNetworks}
+	d := dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, strictEndif: true, finish: indexNetworks}
 	return open(ctx, o, d, name, use)
 }
 

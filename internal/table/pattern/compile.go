@@ -17,6 +17,8 @@ type dialect struct {
 	// reads what follows the word "if".
 	rule      func(c *compiler, text string, r *rule) error
 	condition func(c *compiler, text string, r *rule) error
+	// strictEndif makes an endif useless that has text behind it.
+	strictEndif bool
 	// finish looks at the complete program; nil: it is ready as it is.
 	finish func(p *program)
 }
@@ -58,15 +60,20 @@ func (c *compiler) warnf(format string, args ...any) {
 	c.warn(c.line, fmt.Sprintf(format, args...))
 }
 
-var errStrayEndif = errors.New("ENDIF without IF")
+var (
+	errStrayEndif = errors.New("ENDIF without IF")
+	errEndifText  = errors.New("garbage after ENDIF")
+)
 
 func (c *compiler) compileLine(text string, at origin.At) error {
 	r := rule{at: at}
 	if rest, ok := cutWord(text, "endif"); ok {
-		if len(c.open) == 0 {
+		switch {
+		case rest != "" && c.strictEndif:
+			return errEndifText
+		case len(c.open) == 0:
 			return errStrayEndif
-		}
-		if rest != "" {
+		case rest != "":
 			c.warnf("ignoring extra text after ENDIF")
 		}
 		last := len(c.open) - 1

@@ -44,13 +44,19 @@
 // the rule unusable.
 //
 // Keys and patterns are bytes; only ASCII letters have case. regexp: reads
-// patterns as the GNU C library does and matches them with Go's engine, in time
-// linear in the length of the key; one with a back-reference, \< or \> in it, or
-// too many repetitions, is given to PCRE2. Of several matches the leftmost
-// counts, and of those the longest (with PCRE2: the first alternative); what
-// the groups inside of it hold can differ from POSIX when a repetition is
-// ambiguous. pcre: is PCRE2. It gives up on a match that needs too many steps,
-// which is a failure of the lookup and not a mismatch.
+// patterns as the GNU C library does, oddities included: where case does not
+// matter, a small letter behind a backslash (\d, \n) matches nothing, and a range
+// is one of capitals ([A-z] is [A-Z]). Of several matches the leftmost counts, of
+// those the longest, and of those the one that takes the first alternatives and
+// the most repetitions. The Go engine finds it in time linear in the length of
+// the key; patterns with back-references, \< or \> are tried out, within limits;
+// those with too many repetitions for either are given to PCRE2, which takes the
+// first alternative instead of the longest. pcre: is PCRE2. A match that needs
+// too many steps is a failure of the lookup and not a mismatch.
+//
+// The C library finds the same matches, but for its errors: it is wrong about
+// anchors in a repeated group and back-references to or in one, and after
+// (x){0,2}, (x*)* and (x|)* its groups may hold another part of the same match.
 //
 // # Patterns of addresses: cidr
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,9 +39,19 @@ func TestTranslate(t *testing.T) {
 		{pattern: `[^b]`, opt: syntaxOptions{fold: true, newline: true}, want: `[\x{00}-\x{09}\x{0b}-\x{41}\x{43}-\x{61}\x{63}-\x{ff}]`},
 		{pattern: "[^\x01-\xff]", opt: syntaxOptions{}, want: `[\x{00}]`},
 		{pattern: "[^\x00-\xff]", want: `[^\x{00}-\x{ff}]`},
-		{pattern: `\<a\>\b\B`, want: `\b(?=\w)a\b(?<=\w)\b\B`},
+		{pattern: `\<a\>\b\B`, opt: syntaxOptions{pcre: true}, want: `\b(?=\w)a\b(?<=\w)\b\B`},
+		{pattern: `\<a\>`, want: `(?:\x{10ff0a}{1})a(?:\x{10ff0b}{1})`},
 		{pattern: "\\`a\\'", want: `\Aa\z`},
-		{pattern: `(a)\1`, want: `(a)\g{1}`},
+		{pattern: `(a)\1`, opt: syntaxOptions{pcre: true}, want: `(a)\g{1}`},
+		{pattern: `(a)\1*`, want: `(a)(?:\x{10ff01}{1})*`},
+		{pattern: `[[=a=]-]`, want: `[\x{2d}\x{61}]`},
+		{pattern: `a{1\,2}`, want: `a{1,2}`},
+		{pattern: `(a)(b\1|c)\2`, opt: syntaxOptions{pcre: true}, want: `(a)(b\g{1}|c)\g{2}`},
+		{pattern: `\a\A[A-z[:lower:]]`, opt: syntaxOptions{fold: true}, want: `[^\x{00}-\x{ff}][aA][\x{41}-\x{5a}\x{61}-\x{7a}]`},
+		{pattern: `^^a`, opt: syntaxOptions{basic: true}, want: `\A\^a`},
+		{pattern: `[[=a=]-b]`, wantErr: errBadRange},
+		{pattern: `[Z-a]`, opt: syntaxOptions{fold: true}, wantErr: errBadRange},
+		{pattern: `(a)|\1`, wantErr: errBadBackReference},
 		{pattern: `a)`, want: `a\)`},
 		{pattern: `\s\W`, want: `[\x{09}-\x{0d}\x{20}][\x{00}-\x{2f}\x{3a}-\x{40}\x{5b}-\x{5e}\x{60}\x{7b}-\x{ff}]`},
 		{pattern: `*a\(b\|^*c\)\{2\}d+e\+`, opt: syntaxOptions{basic: true}, want: `\*a(b|\A\*c){2}d\+e+`},
@@ -112,39 +123,61 @@ func FuzzTranslate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, pattern, key string, flags uint8) {
 		opt := syntaxOptions{basic: flags&1 != 0, fold: flags&2 != 0, newline: flags&4 != 0}
-		expr, err := translate(pattern, opt)
-		if err != nil || len(pattern) > 60 || len(key) > 60 {
+		if len(pattern) > 60 || len(key) > 60 {
 			return
 		}
+		expr, err := translate(pattern, opt)
+		if err != nil {
+			return
+		}
+		ours, err := newLongest(expr, opt.fold)
+		if err != nil && !tooBig(err) {
+			t.Fatalf("translate(%q, %+v) = %s, which Go refuses: %v", pattern, opt, expr.text, err)
+		}
+		s, _ := newText(key)
+		if err == nil && !expr.marked {
+			agree(t, expr, ours, &s)
+		}
+		opt.pcre = true
+		expr, _ = translate(pattern, opt)
 		var options uint32
 		if opt.fold {
 			options = lib.DPCRE2_CASELESS
 		}
-		pcre, err := newBacktracking(expr.text, options)
-		if err != nil && !strings.Contains(err.Error(), "too large") && !strings.Contains(err.Error(), "too big") {
-			t.Fatalf("translate(%q, %+v) = %s, which PCRE2 refuses: %v", pattern, opt, expr.text, err)
-		}
-		if expr.perl {
+		pcre, pcreErr := newBacktracking(expr.text, options)
+		if pcreErr != nil {
+			if text := pcreErr.Error(); !strings.Contains(text, "too large") && !strings.Contains(text, "too big") {
+				t.Fatalf("translate(%q, %+v) = %s, which PCRE2 refuses: %v", pattern, opt, expr.text, pcreErr)
+			}
 			return
 		}
-		linear, err2 := newLinear(expr.text)
-		if err2 != nil && !tooBig(err2) {
-			t.Fatalf("translate(%q, %+v) = %s, which Go refuses: %v", pattern, opt, expr.text, err2)
-		}
-		if err != nil || err2 != nil {
+		if err != nil {
 			return
 		}
-		s, _ := newText(key)
-		groups, got, _ := linear.match(&s, true)
-		_, want, err := pcre.match(&s, false)
+		groups, got, err1 := ours.match(&s, true)
+		_, want, err2 := pcre.match(&s, false)
 		// PCRE2 does not see the beginning of a line behind a final newline.
-		if err == nil && got != want && !(opt.newline && strings.HasSuffix(key, "\n")) {
-			t.Errorf("%q (%s) and %q: Go says %v, PCRE2 %v", pattern, expr.text, key, got, want)
+		if err1 == nil && err2 == nil && got != want && !(opt.newline && strings.HasSuffix(key, "\n")) {
+			t.Errorf("%q (%s) and %q: we say %v, PCRE2 %v", pattern, expr.text, key, got, want)
 		}
 		if got && (len(groups) != expr.groups+1 || !strings.Contains(key, groups[0])) {
 			t.Errorf("%q and %q: groups %q, want %d and the first in the key", pattern, key, groups, expr.groups+1)
 		}
 	})
+}
+
+// agree holds that both of our engines find the same groups.
+func agree(t *testing.T, expr expression, ours matcher, s *subject) {
+	t.Helper()
+	linear, err := newLinear(expr.text)
+	if err != nil {
+		t.Fatalf("%s: %v", expr.text, err)
+	}
+	want, found, _ := linear.match(s, true)
+	got, ok, err := ours.match(s, true)
+	if err == nil && (ok != found || !slices.Equal(got, want)) {
+		t.Errorf("%s and %q: %q, %v; the linear engine says %q, %v", expr.text, s.key, got, ok, want, found)
+	}
 }
 
 // FuzzRules holds that any text is a table of any type.
@@ -160,7 +193,7 @@ func FuzzRules(f *testing.F) {
 		if len(text) > 500 || len(key) > 50 {
 			return
 		}
-		for _, d := range []dialect{textDialect("regexp", compileRegexp, true), textDialect("pcre", compilePcre, false), {family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, finish: indexNetworks}} {
+		for _, d := range []dialect{textDialect("regexp", compileRegexp, true, ""), textDialect("pcre", compilePcre, false, "X"), {family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, finish: indexNetworks}} {
 			l := &list{dialect: d, opener: &table.Opener{}, path: "rules"}
 			l.inline = l.compile(fileLines("rules", []byte(text), l.warn))
 			_, err := l.Lookup(context.Background(), key)
@@ -234,9 +267,9 @@ func benchmark(b *testing.B, family, text string, keys ...string) {
 	l := &list{opener: &table.Opener{}}
 	switch family {
 	case "regexp":
-		l.dialect = textDialect("regexp", compileRegexp, true)
+		l.dialect = textDialect("regexp", compileRegexp, true, "")
 	case "pcre":
-		l.dialect = textDialect("pcre", compilePcre, false)
+		l.dialect = textDialect("pcre", compilePcre, false, "X")
 	case "cidr":
 		l.dialect = dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, finish: indexNetworks}
 	}

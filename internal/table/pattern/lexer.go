@@ -39,7 +39,8 @@ type lexer struct {
 	src     string
 	pos     int
 	basic   bool
-	atStart bool // an anchor or the beginning of a branch came just before
+	fold    bool
+	atStart bool // the beginning of a branch came just before
 }
 
 func (l *lexer) next() (token, error) {
@@ -63,13 +64,11 @@ func (l *lexer) next() (token, error) {
 		if l.basic && !atStart {
 			break
 		}
-		l.atStart = true
 		return token{kind: tokLineStart}, nil
 	case '$':
 		if l.basic && !l.atBranchEnd() {
 			break
 		}
-		l.atStart = true
 		return token{kind: tokLineEnd}, nil
 	case '(', ')', '|', '+', '?', '{':
 		if !l.basic {
@@ -128,9 +127,13 @@ func (l *lexer) escape() (token, error) {
 		return token{kind: tokSet, set: set, negated: c == 'S'}, nil
 	}
 	if i := strings.IndexByte("`'bB<>", c); i >= 0 {
-		l.atStart = true
 		kinds := [...]tokenKind{tokTextStart, tokTextEnd, tokBoundary, tokNoBoundary, tokWordStart, tokWordEnd}
 		return token{kind: kinds[i]}, nil
+	}
+	if l.fold && 'a' <= c && c <= 'z' {
+		// The C library turns all letters into capitals, but not those behind
+		// a backslash: such a letter matches nothing.
+		return token{kind: tokSet, set: new(byteSet)}, nil
 	}
 	return token{kind: tokLiteral, char: c}, nil
 }
@@ -141,8 +144,7 @@ func (l *lexer) interval() (token, error) {
 	low, hasLow := l.number()
 	tok.min = low
 	switch {
-	case l.pos < len(l.src) && l.src[l.pos] == ',':
-		l.pos++
+	case l.comma():
 		if high, ok := l.number(); ok {
 			tok.max = high
 		}
@@ -167,6 +169,16 @@ func (l *lexer) interval() (token, error) {
 	}
 	l.pos += len(end)
 	return tok, nil
+}
+
+// comma reads a comma; one behind a backslash (it delimits the pattern) counts.
+func (l *lexer) comma() bool {
+	rest := strings.TrimPrefix(l.src[l.pos:], `\`)
+	if !strings.HasPrefix(rest, ",") {
+		return false
+	}
+	l.pos = len(l.src) - len(rest) + 1
+	return true
 }
 
 // number reads decimal digits; a number beyond maxRepeat stays just beyond it.

@@ -3,6 +3,7 @@ package pattern
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -34,7 +35,7 @@ func open(ctx context.Context, o *table.Opener, d dialect, name string, use tabl
 	if strings.HasPrefix(name, "{") {
 		lines, err := inlineLines(name, use.At)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s map: %w", d.family, err)
 		}
 		l.inline = l.compile(lines)
 		return l, nil

@@ -13,7 +13,7 @@ import (
 // Perl's patterns. A match that needs too much backtracking is a failure of
 // the lookup, not a mismatch.
 func Pcre(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-	return open(ctx, o, textDialect("pcre", compilePcre, false), name, use)
+	return open(ctx, o, textDialect("pcre", compilePcre, false, "X"), name, use)
 }
 
 // compilePcre makes a matcher of a Perl pattern. Each flag letter turns an

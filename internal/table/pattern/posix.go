@@ -12,16 +12,16 @@ type syntaxOptions struct {
 	basic   bool // basic instead of extended syntax
 	fold    bool // letters match in either case
 	newline bool // '.' and negated brackets spare newlines, '^' and '$' match at them
+	pcre    bool // the translation is for PCRE2, not for the Go engine
 }
 
 // expression is a POSIX regular expression in the notation that the Go engine
-// and PCRE2 share.
+// and PCRE2 share, but for marks.
 type expression struct {
 	text   string
 	groups int
-	// perl says that text has look-around or a back-reference in it, which
-	// only PCRE2 understands.
-	perl bool
+	// marked says that text has marks in it: see longest.
+	marked bool
 }
 
 // The reasons for which an expression is refused: those of regcomp(3).
@@ -56,7 +56,7 @@ const (
 // character takes its special meaning away, so `\d` is the letter d; inside
 // brackets it is itself.
 func translate(pattern string, opt syntaxOptions) (expression, error) {
-	t := translator{lexer: lexer{src: pattern, basic: opt.basic, atStart: true}, opt: opt, atom: -1}
+	t := translator{lexer: lexer{src: pattern, basic: opt.basic, fold: opt.fold, atStart: true}, opt: opt, atom: -1}
 	for {
 		tok, err := t.next()
 		if err != nil {
@@ -72,7 +72,7 @@ func translate(pattern string, opt syntaxOptions) (expression, error) {
 	if len(t.open) > 0 {
 		return expression{}, errUnmatchedParen
 	}
-	return expression{text: string(t.out), groups: t.groups, perl: t.perl}, nil
+	return expression{text: string(t.out), groups: t.groups, marked: t.marked}, nil
 }
 
 // translator writes the translation. It keeps in mind where the last atom of
@@ -85,11 +85,33 @@ type translator struct {
 	repeat int         // how many repetitions that atom has already
 	open   []openGroup // groups that are not closed yet
 	groups int
-	closed [10]bool // groups that a back-reference may name
-	perl   bool
+	closed groupSet // groups that a back-reference may name
+	branch branches // of the expression outside of all groups
+	marked bool
 }
 
-type openGroup struct{ number, offset int }
+type openGroup struct {
+	number, offset int
+	branch         branches
+}
+
+// groupSet is a set of the groups from 1 to 9.
+type groupSet uint16
+
+func (s groupSet) has(n int) bool { return s&(1<<n) != 0 }
+
+// branches keeps in mind, while the branches of an alternation are read, which
+// groups were complete before it (a branch cannot refer to groups of another
+// one) and which are so after its earlier branches.
+type branches struct{ before, after groupSet }
+
+// alternation is the one that is being read.
+func (t *translator) alternation() *branches {
+	if len(t.open) > 0 {
+		return &t.open[len(t.open)-1].branch
+	}
+	return &t.branch
+}
 
 func (t *translator) emit(tok token) error {
 	switch tok.kind {
@@ -98,7 +120,7 @@ func (t *translator) emit(tok token) error {
 			return errTooDeep
 		}
 		t.groups++
-		t.open = append(t.open, openGroup{t.groups, len(t.out)})
+		t.open = append(t.open, openGroup{t.groups, len(t.out), branches{before: t.closed}})
 		t.out = append(t.out, '(')
 		t.atom = -1
 	case tokClose:
@@ -106,6 +128,9 @@ func (t *translator) emit(tok token) error {
 	case tokAlternative:
 		t.out = append(t.out, '|')
 		t.atom = -1
+		a := t.alternation()
+		a.after |= t.closed
+		t.closed = a.before
 	case tokRepeat:
 		return t.repetition(tok)
 	case tokAny:
@@ -123,12 +148,11 @@ func (t *translator) emit(tok token) error {
 		t.literal(tok.char)
 	case tokBackReference:
 		n := int(tok.char - '0')
-		if !t.closed[n] {
+		if !t.closed.has(n) {
 			return errBadBackReference
 		}
 		t.startAtom()
-		t.perl = true
-		t.out = fmt.Appendf(t.out, `\g{%d}`, n)
+		t.mark(firstMark+n, fmt.Sprintf(`\g{%d}`, n))
 	default:
 		t.assertion(tok.kind)
 	}
@@ -154,8 +178,9 @@ func (t *translator) closeGroup() error {
 	t.open = t.open[:len(t.open)-1]
 	t.out = append(t.out, ')')
 	t.atom, t.repeat = g.offset, 0
-	if g.number < len(t.closed) {
-		t.closed[g.number] = true
+	t.closed |= g.branch.after
+	if g.number <= 9 {
+		t.closed |= 1 << g.number
 	}
 	return nil
 }
@@ -223,12 +248,22 @@ func (t *translator) assertion(kind tokenKind) {
 	case tokNoBoundary:
 		t.out = append(t.out, `\B`...)
 	case tokWordStart:
-		t.perl = true
-		t.out = append(t.out, `\b(?=\w)`...)
+		t.mark(wordStartMark, `\b(?=\w)`)
 	case tokWordEnd:
-		t.perl = true
-		t.out = append(t.out, `\b(?<=\w)`...)
+		t.mark(wordEndMark, `\b(?<=\w)`)
 	}
+}
+
+// mark writes what the Go engine cannot say: a character that stands for it, or
+// for PCRE2 its notation. The repetition keeps the parser of the Go engine from
+// making a set of the character and others.
+func (t *translator) mark(mark int, pcre string) {
+	t.marked = true
+	if t.opt.pcre {
+		t.out = append(t.out, pcre...)
+		return
+	}
+	t.out = fmt.Appendf(t.out, `(?:\x{%x}{1})`, mark)
 }
 
 func (t *translator) literal(c byte) {
@@ -264,10 +299,10 @@ func isLetter(c byte) bool {
 // byteSet is a set of bytes: what a bracket expression matches.
 type byteSet [256]bool
 
+// fold makes small letters members where their capitals are.
 func (s *byteSet) fold() {
 	for c := byte('a'); c <= 'z'; c++ {
-		either := s[c] || s[c&^0x20]
-		s[c], s[c&^0x20] = either, either
+		s[c] = s[c&^0x20]
 	}
 }
 

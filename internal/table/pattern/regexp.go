@@ -16,11 +16,12 @@ import (
 // and an inline text that cannot be cut into rules are errors; a rule that
 // cannot be used is left out with a warning that names its line.
 func Regexp(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-	return open(ctx, o, textDialect("regexp", compileRegexp, true), name, use)
+	return open(ctx, o, textDialect("regexp", compileRegexp, true, ""), name, use)
 }
 
 // compileRegexp makes a matcher of a POSIX pattern: one of the linear engine
-// where it can do it, else one of PCRE2.
+// where it can do it, else one of longest; one of PCRE2 when those find its
+// repetitions too many.
 func compileRegexp(source, flags string) (matcher, int, error) {
 	opt := syntaxOptions{fold: true}
 	extended := true
@@ -33,17 +34,24 @@ func compileRegexp(source, flags string) (matcher, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if !expr.perl {
-		m, err := newLinear(expr.text)
-		if !tooBig(err) {
-			return m, expr.groups, err
-		}
+	var m matcher
+	if expr.marked {
+		m, err = newLongest(expr, opt.fold)
+	} else {
+		m, err = newLinear(expr.text)
+	}
+	if !tooBig(err) {
+		return m, expr.groups, err
+	}
+	opt.pcre = true
+	if expr, err = translate(source, opt); err != nil {
+		return nil, 0, err
 	}
 	var options uint32
 	if opt.fold {
 		options |= lib.DPCRE2_CASELESS // for back-references
 	}
-	m, err := newBacktracking(expr.text, options)
+	m, err = newBacktracking(expr.text, options)
 	return m, expr.groups, err
 }
 

@@ -114,6 +114,7 @@ func TestRules(t *testing.T) {
 				"/^e/ !/x/ text\n/^f/!/x/ x\n/(/ x\nif /g/\n/(?<name>g)/ $1\nendif",
 			want: map[string]string{"ab": "ahead", "ac": "-", "xqq": "twice q", "unb": "[b]", "st": "spaced", "U": "big", "u": "-", "W": "w", "e": "!/x/ text", "f": "-", "fg": "g"},
 			warnings: []string{
+				`line 8: ignoring obsolete option 'X'`,
 				`line 10: unknown flag '!': skipping this rule`,
 				`line 11: missing closing parenthesis at offset 1: skipping this rule`,
 			},

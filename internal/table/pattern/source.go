@@ -34,15 +34,18 @@ func fileLines(path string, data []byte, warn func(line int, text string)) []sou
 // at the place of the whole. A rule that is empty or a comment counts as a line
 // but does nothing.
 func inlineLines(text string, at origin.At) ([]sourceLine, error) {
-	inner, ok := syntax.Unbrace(text)
-	if !ok {
-		return nil, fmt.Errorf("bad syntax: %q; need \"{{rule}, {rule}...}\"", text)
+	inner, err := syntax.Braced(text)
+	if err != nil {
+		return nil, err
 	}
 	var lines []sourceLine
 	for i, item := range syntax.Split(inner, syntax.Separators) {
-		rule, ok := syntax.Unbrace(item)
-		if !ok {
-			return nil, fmt.Errorf("bad syntax: %q in %q; each rule needs braces of its own", item, text)
+		if item[0] != '{' {
+			return nil, fmt.Errorf(`no '{' at start of text in "%s"; each rule needs braces of its own`, item)
+		}
+		rule, err := syntax.Braced(item)
+		if err != nil {
+			return nil, err
 		}
 		if rule != "" && !strings.HasPrefix(rule, "#") {
 			lines = append(lines, sourceLine{syntax.Line{Number: i + 1, Text: rule}, at})

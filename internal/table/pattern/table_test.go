@@ -156,7 +156,7 @@ func TestInline(t *testing.T) {
 		{"pcre", "{{/^a(?=b)/ x}}", "ab", "x", ""},
 		{"regexp", "{/a/ x}", "", "", "each rule needs braces"},
 		{"regexp", "{{/a/ x} junk}", "", "", `"junk"`},
-		{"regexp", "{{/ax/ x}", "", "", "bad syntax"},
+		{"regexp", "{{/ax/ x}", "", "", "regexp map: missing '}' in"},
 	}
 	for _, tt := range tests {
 		tab, err := types()[tt.typ](t.Context(), &table.Opener{Log: new(recorder)}, tt.name, table.Use{})

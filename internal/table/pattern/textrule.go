@@ -53,16 +53,20 @@ func cutDelimited(text, stop string) (d delimited, rest string, err error) {
 
 // textDialect makes the dialect of a table of text patterns. compile makes a
 // matcher of a pattern and says how many groups it has. With but, a second
-// pattern may follow the first without a space: /this/!/that/.
-func textDialect(family string, compile func(source, flags string) (matcher, int, error), but bool) dialect {
+// pattern may follow the first without a space: /this/!/that/. The letters of
+// obsolete are options without effect, which are warned of.
+func textDialect(family string, compile func(source, flags string) (matcher, int, error), but bool, obsolete string) dialect {
 	stop := ""
 	if but {
 		stop = "!"
 	}
-	read := func(r *rule, text string) (rest string, groups int, err error) {
+	read := func(c *compiler, r *rule, text string) (rest string, groups int, err error) {
 		d, rest, err := cutDelimited(text, stop)
 		if err != nil {
 			return "", 0, err
+		}
+		if i := strings.IndexAny(d.flags, obsolete); i >= 0 {
+			c.warnf("ignoring obsolete option %q", d.flags[i])
 		}
 		m, groups, err := compile(d.source, d.flags)
 		if err != nil {
@@ -75,7 +79,7 @@ func textDialect(family string, compile func(source, flags string) (matcher, int
 		family:  family,
 		prepare: newText,
 		condition: func(c *compiler, text string, r *rule) error {
-			rest, _, err := read(r, text)
+			rest, _, err := read(c, r, text)
 			if rest = strings.Trim(rest, syntax.Blank); err == nil && rest != "" {
 				c.warnf("ignoring extra text after IF statement: %q (a line that starts with white space continues the line above)", rest)
 			}
@@ -85,9 +89,9 @@ func textDialect(family string, compile func(source, flags string) (matcher, int
 			if isAlnum(text[0]) {
 				return errUnknownRequest
 			}
-			rest, groups, err := read(r, text)
+			rest, groups, err := read(c, r, text)
 			if err == nil && but && strings.HasPrefix(rest, "!") {
-				rest, _, err = read(r, rest)
+				rest, _, err = read(c, r, rest)
 			}
 			if err != nil {
 				return err
