@@ -27,8 +27,11 @@ func TestReference(t *testing.T) {
 	for _, name := range names {
 		p := catalogue()[name]
 		def := "`" + strings.ReplaceAll(p.Default, "|", `\|`) + "`"
-		if p.Default == "" {
+		switch {
+		case p.Default == "":
 			def = "(empty)"
+		case len(p.Default) > 300:
+			def = "(long: see `postconf -d " + name + "`)"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, def, p.Doc)
 	}
