@@ -14,15 +14,3 @@ func (stderrLog) Infof(string, ...any) {}
 func (l stderrLog) Warningf(format string, args ...any) {
 	fmt.Fprintf(l.w, "postern: warning: "+format+"\n", args...)
 }
-
-// toolLog is stderrLog under the name of a Postfix program.
-type toolLog struct {
-	w    io.Writer
-	name string
-}
-
-func (toolLog) Infof(string, ...any) {}
-
-func (l toolLog) Warningf(format string, args ...any) {
-	fmt.Fprintf(l.w, l.name+": warning: "+format+"\n", args...)
-}

@@ -1,36 +1,36 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"postern/internal/config"
 	"postern/internal/server"
 	"postern/internal/table"
+	"postern/internal/table/builtin"
+	"postern/internal/table/index"
 )
 
-// mapTool is a call of postmap or postalias.
+// mapTool is a run of postmap, postalias or newaliases.
 type mapTool struct {
-	name   string
-	env    Env
-	log    toolLog
-	dir    string
-	query  string
-	doing  byte // 'q', 's', or 0 to build
-	noFold bool
-	alias  bool
-	tables []string
-	opener *table.Opener
-	kind   string // default_database_type
+	mapCall
+	name     string // of the program
+	alias    bool   // texts have the syntax of aliases(5)
+	env      Env
+	log      mapLog
+	settings *config.Settings
+	opener   *table.Opener
+	formats  map[string]index.Format // the types that can be built
 }
 
-// postmap asks and checks lookup tables: postmap(1). Tables of indexed types
-// are read from their source text, so building one checks the text.
+// postmap builds, changes and asks lookup tables: postmap(1).
 func postmap(ctx context.Context, env Env) int { return runMapTool(ctx, env, "postmap", false) }
 
 // postalias is postmap for alias files: postalias(1).
@@ -39,208 +39,152 @@ func postalias(ctx context.Context, env Env) int { return runMapTool(ctx, env, "
 // newaliases is postalias on all of alias_database: newaliases(1). It takes the
 // flags of sendmail, of which -C is the one that matters here.
 func newaliases(ctx context.Context, env Env) int {
-	t := &mapTool{name: "newaliases", env: env, log: toolLog{env.Stderr, "newaliases"}, alias: true}
+	t := newMapTool(env, "newaliases", true)
 	call, err := parseSendmail(env)
 	if err != nil {
-		return t.fatal(err)
+		return t.end(err)
 	}
-	t.dir = call.dir
-	settings, err := t.open()
-	if err != nil {
-		return t.fatal(err)
+	t.mapCall = mapCall{dir: call.dir, fold: true}
+	if err := t.open(); err != nil {
+		return t.end(err)
 	}
 	defer t.opener.Close()
-	t.tables = settings.List("alias_database")
-	return t.build(ctx)
+	t.tables = t.settings.List("alias_database")
+	return t.end(t.build(ctx))
+}
+
+func newMapTool(env Env, name string, alias bool) *mapTool {
+	return &mapTool{name: name, alias: alias, env: env, log: mapLog{w: env.Stderr, name: name}, formats: builtin.Formats()}
 }
 
 func runMapTool(ctx context.Context, env Env, name string, alias bool) int {
-	t := &mapTool{name: name, env: env, log: toolLog{env.Stderr, name}, alias: alias, dir: defaultDir(env)}
+	t := newMapTool(env, name, alias)
 	if err := t.parse(); err != nil {
-		fmt.Fprintf(env.Stderr, "%s: fatal: %v\nusage: %s [-fNnoprsuUvw] [-c config_dir] [-q key] [map_type:]file...\n", name, err, name)
-		return 1
+		return t.end(err)
 	}
-	settings, err := t.open()
-	if err != nil {
-		return t.fatal(err)
+	t.log.verbose = t.verbose
+	if t.listTypes {
+		types := slices.AppendSeq([]string{"proxy"}, maps.Keys(builtin.Types()))
+		slices.Sort(types)
+		for _, typ := range types {
+			fmt.Fprintln(env.Stdout, typ)
+		}
+		return 0
+	}
+	if err := t.open(); err != nil {
+		return t.end(err)
 	}
 	defer t.opener.Close()
-	t.kind = settings.String("default_database_type")
-	switch t.doing {
-	case 'q':
-		if t.query == "-" {
-			return t.queryLines(ctx)
-		}
-		return t.queryOne(ctx)
-	case 's':
-		return t.dump(ctx)
+	switch {
+	case t.doing == 'q' && t.key == "-":
+		return t.end(t.queryInput(ctx))
+	case t.doing == 'q':
+		return t.end(t.queryOne(ctx))
+	case t.doing == 's':
+		return t.end(t.dump(ctx))
+	case t.doing == 'd':
+		return t.end(t.delete(ctx))
 	}
-	return t.build(ctx)
+	return t.end(t.build(ctx))
 }
 
-func (t *mapTool) parse() error {
-	opts, rest, err := getopt(t.env.Args[1:], "Nbc:d:fFhimnopq:rsuUvw", "")
-	if err != nil {
-		return err
-	}
-	for _, o := range opts {
-		switch o.letter {
-		case 'c':
-			t.dir = o.value
-		case 'f':
-			t.noFold = true
-		case 'q', 's', 'd':
-			if t.doing != 0 {
-				return errors.New("specify only one of -s or -q or -d")
-			}
-			t.doing, t.query = o.letter, o.value
-		case 'b', 'h', 'm', 'F', 'i':
-			return fmt.Errorf("option -%c needs tables with an index, which this version does not write", o.letter)
-		}
-	}
-	if t.doing == 'd' {
-		return errors.New("option -d needs tables with an index, which this version does not write: edit the source text")
-	}
-	if len(rest) == 0 {
-		return errors.New("no table was named")
-	}
-	t.tables = rest
-	return nil
-}
+// errNoHit is the result of a question or a deletion that found nothing.
+var errNoHit = errors.New("not found")
 
-func (t *mapTool) open() (*config.Settings, error) {
-	abs, err := filepath.Abs(t.dir)
-	if err != nil {
-		return nil, err
+// end says what went wrong and returns the exit status: 0 done, 1 nothing found
+// or failed, 130 interrupted.
+func (t *mapTool) end(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errNoHit):
+		return 1
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(t.env.Stderr, "%s: interrupted\n", t.name)
+		return 130
 	}
-	settings, err := server.LoadSettings(abs)
-	if err != nil {
-		return nil, err
-	}
-	t.opener = server.NewOpener(settings, t.log)
-	t.opener.StrictDuplicates = false
-	return settings, nil
-}
-
-func (t *mapTool) fatal(err error) int {
 	fmt.Fprintf(t.env.Stderr, "%s: fatal: %v\n", t.name, err)
 	return 1
 }
 
-// table opens one of the named tables.
-func (t *mapTool) table(ctx context.Context, spec string) (table.Table, error) {
-	if !strings.Contains(spec, ":") {
-		spec = t.kind + ":" + spec
-	}
-	return t.opener.Open(ctx, spec, table.Use{Fold: !t.noFold, AliasSyntax: t.alias})
-}
-
-// ask puts a key to the tables in turn.
-func (t *mapTool) ask(ctx context.Context, tables []table.Table, key string) (string, bool, error) {
-	if key == "" {
-		return "", false, nil
-	}
-	for _, tb := range tables {
-		r, err := tb.Lookup(ctx, key)
-		switch {
-		case err == nil:
-			return r.Value, true, nil
-		case !errors.Is(err, table.ErrNotFound):
-			return "", false, fmt.Errorf("table %s: query error: %w", tb.Name(), err)
-		}
-	}
-	return "", false, nil
-}
-
-func (t *mapTool) openAll(ctx context.Context) ([]table.Table, error) {
-	var out []table.Table
-	for _, spec := range t.tables {
-		tb, err := t.table(ctx, spec)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, tb)
-	}
-	return out, nil
-}
-
-func (t *mapTool) queryOne(ctx context.Context) int {
-	tables, err := t.openAll(ctx)
+// open reads main.cf and makes the opener of tables.
+func (t *mapTool) open() error {
+	abs, err := filepath.Abs(t.dir)
 	if err != nil {
-		return t.fatal(err)
+		return err
 	}
-	value, found, err := t.ask(ctx, tables, t.query)
-	switch {
-	case err != nil:
-		return t.fatal(err)
-	case !found:
-		return 1
+	if t.settings, err = server.LoadSettings(abs); err != nil {
+		var file *fs.PathError
+		if errors.As(err, &file) {
+			return table.OpenError(file.Path, err)
+		}
+		return err
 	}
-	fmt.Fprintln(t.env.Stdout, value)
-	return 0
+	t.log.debugf("configuration directory %s", abs)
+	t.opener = server.NewOpener(t.settings, t.log)
+	t.opener.StrictDuplicates = false
+	// A message has no coding of its own to check: -U asks for the check.
+	t.opener.UTF8 = t.opener.UTF8 && !t.noUTF8 && (t.forceUTF8 || !t.headers && !t.body)
+	if t.opener.RelativeNames {
+		t.opener.Dir = "" // see place
+		for _, typ := range fileTypes {
+			if construct := t.opener.Types[typ]; construct != nil {
+				t.opener.Types[typ] = func(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
+					return construct(ctx, o, t.place(abs, name), use)
+				}
+			}
+		}
+	}
+	return nil
 }
 
-// queryLines asks for the keys on standard input and prints "key<TAB>value".
-func (t *mapTool) queryLines(ctx context.Context) int {
-	tables, err := t.openAll(ctx)
-	if err != nil {
-		return t.fatal(err)
-	}
-	out := bufio.NewWriterSize(t.env.Stdout, 64<<10)
-	defer out.Flush()
-	in := bufio.NewReaderSize(t.env.Stdin, 64<<10)
-	st := 1
-	for {
-		line, err := in.ReadString('\n')
-		key := strings.TrimSuffix(line, "\n")
-		if value, found, lerr := t.ask(ctx, tables, key); lerr != nil {
-			out.Flush()
-			return t.fatal(lerr)
-		} else if found {
-			st = 0
-			fmt.Fprintf(out, "%s\t%s\n", key, value)
-		}
-		if err == io.EOF {
-			return st
-		}
-		if err != nil {
-			return t.fatal(err)
-		}
-	}
+// fileTypes are the types whose name is that of a file.
+var fileTypes = []string{
+	"btree", "cdb", "cidr", "dbm", "hash", "ldap", "lmdb", "memcache", "mysql", "pcre",
+	"pgsql", "regexp", "sdbm", "sqlite", "texthash",
 }
 
-// dump prints all rows of the first table.
-func (t *mapTool) dump(ctx context.Context) int {
-	tb, err := t.table(ctx, t.tables[0])
-	if err != nil {
-		return t.fatal(err)
+// place is the file that a relative name means with table_relative_names: the
+// one in the working directory, as with Postfix, or else the one in the
+// configuration directory dir, where the server looks for it.
+func (t *mapTool) place(dir, name string) string {
+	if name == "" || filepath.IsAbs(name) || t.exists(name) || !t.exists(filepath.Join(dir, name)) {
+		return name
 	}
-	all, ok := tb.(table.Enumerable)
-	if !ok {
-		return t.fatal(fmt.Errorf("table %s: sequence operation is not supported", tb.Name()))
-	}
-	out := bufio.NewWriterSize(t.env.Stdout, 64<<10)
-	defer out.Flush()
-	for e, err := range all.All(ctx) {
-		if err != nil {
-			return t.fatal(err)
-		}
-		fmt.Fprintf(out, "%s\t%s\n", e.Key, e.Value)
-	}
-	return 0
+	return filepath.Join(dir, name)
 }
 
-// build reads the source text of each table, with its warnings. The text is
-// what answers, so there is nothing to write.
-func (t *mapTool) build(ctx context.Context) int {
-	for _, spec := range t.tables {
-		tb, err := t.table(ctx, spec)
-		if err != nil {
-			return t.fatal(err)
-		}
-		if _, ok := tb.(table.Enumerable); !ok {
-			return t.fatal(fmt.Errorf("unsupported dictionary type: %s does not support bulk-mode creation", strings.SplitN(tb.Name(), ":", 2)[0]))
+// exists reports whether there is a file of that name, or an index of it.
+func (t *mapTool) exists(name string) bool {
+	if _, err := os.Lstat(name); err == nil {
+		return true
+	}
+	for _, f := range t.formats {
+		if _, err := os.Lstat(name + f.Suffix); err == nil {
+			return true
 		}
 	}
-	return 0
+	return false
+}
+
+// mapLog shows warnings and what the tables have to say, under the name of the
+// program. Progress is only for -v.
+type mapLog struct {
+	w       io.Writer
+	name    string
+	verbose bool
+}
+
+// Infof says something that is no trouble.
+func (l mapLog) Infof(format string, args ...any) {
+	fmt.Fprintf(l.w, l.name+": "+format+"\n", args...)
+}
+
+// Warningf says what needs attention.
+func (l mapLog) Warningf(format string, args ...any) { l.Infof("warning: "+format, args...) }
+
+func (l mapLog) debugf(format string, args ...any) {
+	if l.verbose {
+		l.Infof(format, args...)
+	}
 }

@@ -96,7 +96,7 @@ func parentOfMain(name string) string {
 // parseSendmail reads the flags. Those without a meaning here are accepted.
 func parseSendmail(env Env) (sendmailCall, error) {
 	c := sendmailCall{mode: "m", dir: defaultDir(env)}
-	opts, rest, err := getopt(env.Args[1:], "A:B:C:F:GL:N:O:R:UV:X:b:f:h:imno:p:r:tvxc:", "q")
+	opts, rest, err := getopt(env.Args[1:], "A:B:C:F:GIL:N:O:R:UV:X:b:f:h:imno:p:r:tvxc:", "q")
 	if err != nil {
 		return c, err
 	}
@@ -126,6 +126,8 @@ func parseSendmail(env Env) (sendmailCall, error) {
 			c.flush = true
 		case 'b':
 			c.mode = o.value
+		case 'I':
+			c.mode = "i"
 		}
 	}
 	if !strings.Contains("m s v i", c.mode) || c.mode == "" {
