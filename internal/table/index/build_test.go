@@ -251,6 +251,41 @@ func TestAttributes(t *testing.T) {
 	})
 }
 
+// TestForeignDirectory holds that an index can be rebuilt by its owner in a
+// directory that belongs to somebody else.
+func TestForeignDirectory(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	for _, format := range []index.Format{bdb.Hash(), bdb.Btree(), lmdb.Format()} {
+		w := newWorld(t, format)
+		for dir := w.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
+			os.Chmod(dir, 0o755)
+		}
+		w.source("a one\n", 0)
+		w.build(0)
+		os.Chown(w.path, 12345, 12345)
+		os.Chown(w.index(), 12345, 12345)
+		w.source("a two\nb three\n", 0)
+		tab := w.open()
+		w.as(12345, func() { w.build(0) })
+		w.want(map[string]string{"a": "two", "b": "three"})
+		if got := w.ask(tab, "b"); got != "three" {
+			t.Errorf("b = %q, want three", got)
+		}
+	}
+}
+
+// as does something with the rights of another user.
+func (w *world) as(uid int, do func()) {
+	w.t.Helper()
+	if err := syscall.Seteuid(uid); err != nil {
+		w.t.Fatal(err)
+	}
+	defer syscall.Seteuid(0)
+	do()
+}
+
 // TestGivenUp holds that a build that is interrupted or fails leaves the old
 // index and nothing else.
 func TestGivenUp(t *testing.T) {

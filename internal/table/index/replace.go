@@ -2,6 +2,7 @@ package index
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,11 @@ func (b *Builder) replace(ctx context.Context, a attributes, read bool, collect 
 		return err
 	}
 	b.progress(partBuild)
-	return b.write(ctx, path, a, records)
+	err = b.write(ctx, path, a, records)
+	if errors.Is(err, fs.ErrPermission) && exists && b.Format.Lock != NoLock {
+		return b.overwrite(ctx, path, fd, records)
+	}
+	return err
 }
 
 // lock keeps other builders out: with the lock that Postfix takes on an index
@@ -174,6 +179,32 @@ func (b *Builder) write(ctx context.Context, path string, a attributes, records 
 		return fmt.Errorf("write index %s: %w", path, err)
 	}
 	return syncDirectory(filepath.Dir(path))
+}
+
+// overwrite writes the records into the index itself, as Postfix does. It is
+// for those who may write the file but not its directory. The lock keeps readers
+// waiting; only a crash of the machine can leave half a file.
+func (b *Builder) overwrite(ctx context.Context, path string, fd int, records *Records) error {
+	var content bytes.Buffer
+	if err := b.Format.Write(&content, records); err != nil {
+		return fmt.Errorf("write index %s: %w", path, err)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	err := retry(func() error { return syscall.Ftruncate(fd, 0) })
+	for at, rest := int64(0), content.Bytes(); err == nil && len(rest) > 0; {
+		var n int
+		err = retry(func() (err error) { n, err = syscall.Pwrite(fd, rest, at); return err })
+		at, rest = at+int64(n), rest[max(n, 0):]
+	}
+	if err == nil {
+		err = retry(func() error { return syscall.Fsync(fd) })
+	}
+	if err != nil {
+		return fmt.Errorf("write index %s: %w", path, err)
+	}
+	return nil
 }
 
 // own gives a new file the owner of the one it replaces. Who may not do that
