@@ -68,21 +68,28 @@ func (a Address) Equal(b Address) bool {
 // Fold maps text to the form in which it is compared and looked up: Unicode
 // case folding when it is valid UTF-8, else ASCII lower case.
 func Fold(s string) string {
-	ascii, upper := true, false
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			ascii = false
+		if s[i] >= utf8.RuneSelf {
+			if utf8.ValidString(s) {
+				return cases.Fold().String(s)
+			}
 			break
 		}
-		upper = upper || 'A' <= c && c <= 'Z'
 	}
-	if ascii && !upper {
-		return s
+	return FoldASCII(s)
+}
+
+// FoldASCII maps ASCII letters to lower case (smtputf8_enable = no).
+func FoldASCII(s string) string {
+	for i := 0; i < len(s); i++ {
+		if 'A' <= s[i] && s[i] <= 'Z' {
+			return lowerASCII(s)
+		}
 	}
-	if !ascii && utf8.ValidString(s) {
-		return cases.Fold().String(s)
-	}
+	return s
+}
+
+func lowerASCII(s string) string {
 	b := []byte(s)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {

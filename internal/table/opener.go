@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"postern/internal/address"
 	"postern/internal/nearest"
 	"postern/internal/origin"
 	"postern/internal/syntax"
@@ -244,6 +245,15 @@ func (o *Opener) Maps(ctx context.Context, value string, use Use) (*Maps, error)
 		errs = append(errs, err)
 	}
 	return m, errors.Join(errs...)
+}
+
+// Fold maps a key to the form in which fixed-key tables hold it: folded as
+// Unicode with UTF8, else only its ASCII letters.
+func (o *Opener) Fold(key string) string {
+	if o.UTF8 {
+		return address.Fold(key)
+	}
+	return address.FoldASCII(key)
 }
 
 // Path is the file that a table name means: a relative name is taken from Dir

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"postern/internal/address"
 	"postern/internal/origin"
 	"postern/internal/table"
 )
@@ -25,6 +24,7 @@ type Common struct {
 	Limit int // expansion_limit, 0: none
 
 	log         func(format string, args ...any)
+	fold        func(key string) string
 	result      Template
 	keyNeeds    Needs // of the queries and result_format
 	valueNeeds  Needs // of result_format
@@ -34,7 +34,7 @@ type Common struct {
 
 // NewCommon reads result_format, domain and expansion_limit.
 func NewCommon(ctx context.Context, o *table.Opener, name string, s *Settings, use table.Use) (*Common, error) {
-	c := &Common{Table: name, Use: use, log: o.Warn, singleValue: use.SingleValue && o.SingleValueStrict}
+	c := &Common{Table: name, Use: use, log: o.Warn, fold: o.Fold, singleValue: use.SingleValue && o.SingleValueStrict}
 	format, _, ok := s.Lookup(ParamResult)
 	if !ok {
 		format = "%s"
@@ -66,7 +66,7 @@ func (c *Common) Ask(t Template) { t.KeyNeeds(&c.keyNeeds, false) }
 // need not be asked.
 func (c *Common) Prepare(ctx context.Context, key string) (p Parts, ok bool, err error) {
 	if c.Use.Fold {
-		key = address.Fold(key)
+		key = c.fold(key)
 	}
 	if key == "" {
 		return p, false, nil

@@ -165,3 +165,11 @@ func (t *random) Lookup(_ context.Context, key string) (table.Result, error) {
 	}
 	return table.Result{Value: t.values[t.pick(len(t.values))], At: t.at}, nil
 }
+
+// folder is what a table does with keys before it looks for them.
+func folder(o *table.Opener, use table.Use) func(key string) string {
+	if use.Fold {
+		return o.Fold
+	}
+	return func(key string) string { return key }
+}

@@ -7,17 +7,16 @@ import (
 	"iter"
 	"strings"
 
-	"postern/internal/address"
 	"postern/internal/origin"
 	"postern/internal/syntax"
 	"postern/internal/table"
 )
 
 // Inline is the constructor of inline:.
-func Inline(_ context.Context, _ *table.Opener, name string, use table.Use) (table.Table, error) {
+func Inline(_ context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
 	t := &inline{
 		head:   head{name: "inline:" + name, traits: table.Traits{InPlace: true}},
-		fold:   use.Fold,
+		fold:   folder(o, use),
 		values: make(map[string]string),
 		at:     places(use.At),
 	}
@@ -87,7 +86,7 @@ func assignment(text string) (key, value string, err error) {
 
 type inline struct {
 	head
-	fold   bool
+	fold   func(key string) string
 	keys   []string // in the order of writing
 	values map[string]string
 	at     []origin.At
@@ -99,9 +98,7 @@ var (
 )
 
 func (t *inline) put(key, value string) {
-	if t.fold {
-		key = address.Fold(key)
-	}
+	key = t.fold(key)
 	if _, ok := t.values[key]; !ok {
 		t.keys = append(t.keys, key)
 	}
@@ -113,9 +110,7 @@ func (t *inline) Lookup(_ context.Context, key string) (table.Result, error) {
 	if err := t.ready(key); err != nil {
 		return table.Result{}, err
 	}
-	if t.fold {
-		key = address.Fold(key)
-	}
+	key = t.fold(key)
 	value, ok := t.values[key]
 	if !ok {
 		return table.Result{}, table.ErrNotFound

@@ -7,19 +7,18 @@ import (
 	"os"
 	"strings"
 
-	"postern/internal/address"
 	"postern/internal/origin"
 	"postern/internal/table"
 )
 
 // Environ is the constructor of environ:.
-func Environ(_ context.Context, _ *table.Opener, name string, use table.Use) (table.Table, error) {
-	return &environ{head{name: "environ:" + name}, use.Fold}, nil
+func Environ(_ context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
+	return &environ{head{name: "environ:" + name}, folder(o, use)}, nil
 }
 
 type environ struct {
 	head
-	fold bool
+	fold func(key string) string
 }
 
 // Lookup returns the value of the environment variable. With Use.Fold only
@@ -28,9 +27,7 @@ func (t *environ) Lookup(_ context.Context, key string) (table.Result, error) {
 	if err := t.ready(key); err != nil {
 		return table.Result{}, err
 	}
-	if t.fold {
-		key = address.Fold(key)
-	}
+	key = t.fold(key)
 	value, ok := os.LookupEnv(key)
 	if !ok {
 		return table.Result{}, table.ErrNotFound
@@ -54,7 +51,7 @@ func Unix(_ context.Context, o *table.Opener, name string, use table.Use) (table
 // the first of which is the key.
 type system struct {
 	head
-	fold bool
+	fold func(key string) string
 	file *table.File[systemFile]
 }
 
@@ -76,7 +73,7 @@ func openSystem(o *table.Opener, name, path string, fields int, use table.Use) (
 	if err != nil {
 		return nil, err
 	}
-	return &system{head: head{name: "unix:" + name}, fold: use.Fold, file: file}, nil
+	return &system{head: head{name: "unix:" + name}, fold: folder(o, use), file: file}, nil
 }
 
 // parseSystem reads passwd(5) or group(5). Lines of another form, comments and
@@ -108,9 +105,7 @@ func (t *system) Lookup(_ context.Context, key string) (table.Result, error) {
 	if err := t.ready(key); err != nil {
 		return table.Result{}, err
 	}
-	if t.fold {
-		key = address.Fold(key)
-	}
+	key = t.fold(key)
 	f := t.file.Content()
 	i, ok := f.index[key]
 	if !ok {

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"postern/internal/address"
 	"postern/internal/syntax"
 	"postern/internal/table"
 	"postern/internal/table/text"
@@ -141,7 +140,7 @@ func (b *Builder) Delete(ctx context.Context, keys iter.Seq[string]) (int, error
 	doomed := make(map[string]bool)
 	for key := range keys {
 		if b.Fold {
-			key = address.Fold(key)
+			key = (&table.Opener{UTF8: b.UTF8}).Fold(key)
 		}
 		doomed[key], doomed[key+"\x00"] = true, true
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/internal/address"
 	"postern/internal/origin"
 	"postern/internal/table"
 	"postern/internal/table/text"
@@ -94,7 +93,7 @@ func (t *Table) Traits() table.Traits { return table.Traits{} }
 // Lookup returns the value under key, from the file that answers now.
 func (t *Table) Lookup(ctx context.Context, key string) (table.Result, error) {
 	if t.use.Fold {
-		key = address.Fold(key)
+		key = t.o.Fold(key)
 	}
 	if t.o.Clock().UnixNano() >= t.next.Load() {
 		t.refresh(ctx)
@@ -117,7 +116,7 @@ func (t *Table) LookupMany(ctx context.Context, keys []string, answers []table.A
 	if t.use.Fold {
 		folded = make([]string, len(keys))
 		for i, key := range keys {
-			folded[i] = address.Fold(key)
+			folded[i] = t.o.Fold(key)
 		}
 	}
 	if t.o.Clock().UnixNano() < t.next.Load() && t.askMany(folded, answers) {

@@ -20,7 +20,7 @@ import (
 type Options struct {
 	Alias bool // "name: value" (aliases(5))
 	Fold  bool // fold keys
-	UTF8  bool // leave out lines that are not UTF-8 (smtputf8_enable)
+	UTF8  bool // leave out lines that are not UTF-8, and fold more than ASCII letters (smtputf8_enable)
 	Last  bool // of several rows for one key the last counts, without a warning
 }
 
@@ -31,6 +31,7 @@ type Content struct {
 	path  string
 	alias bool
 	fold  bool
+	utf8  bool
 	arena string // all logical lines, one after the other
 	rows  []row
 	keys  keys
@@ -82,7 +83,7 @@ func Parse(path string, data []byte, o Options) (*Content, error) {
 	if uint64(len(data)) > math.MaxUint32 {
 		return nil, fmt.Errorf("%s: larger than 4 GiB", path)
 	}
-	c := &Content{path: path, alias: o.Alias, fold: o.Fold, keys: keys{seed: maphash.MakeSeed()}}
+	c := &Content{path: path, alias: o.Alias, fold: o.Fold, utf8: o.UTF8, keys: keys{seed: maphash.MakeSeed()}}
 	suspicious := o.UTF8 && !utf8.Valid(data)
 	c.scan(data)
 	c.buildIndex(o, suspicious)
@@ -164,7 +165,7 @@ func (c *Content) hashShare(rows []row, suspicious bool) part {
 			continue
 		}
 		if c.fold {
-			key = address.Fold(key)
+			key = c.foldKey(key)
 		}
 		p.rows = append(p.rows, r)
 		p.hashes = append(p.hashes, maphash.String(c.keys.seed, key))
@@ -172,11 +173,19 @@ func (c *Content) hashShare(rows []row, suspicious bool) part {
 	return p
 }
 
+// foldKey folds a key as Options say.
+func (c *Content) foldKey(key string) string {
+	if c.utf8 {
+		return address.Fold(key)
+	}
+	return address.FoldASCII(key)
+}
+
 // key is the key of a row, as it is looked up.
 func (c *Content) key(r row) string {
 	key, _, _, _ := c.split(c.text(r))
 	if c.fold {
-		key = address.Fold(key)
+		key = c.foldKey(key)
 	}
 	return key
 }
@@ -233,7 +242,7 @@ func (c *Content) All() iter.Seq[table.Entry] {
 		for _, r := range c.rows {
 			key, result := c.entry(r)
 			if c.fold {
-				key = address.Fold(key)
+				key = c.foldKey(key)
 			}
 			if !yield(table.Entry{Key: key, Value: result.Value, At: result.At[0]}) {
 				return
@@ -248,7 +257,7 @@ func (c *Content) Pairs() iter.Seq2[string, string] {
 		for _, r := range c.rows {
 			key, value, _, _ := c.split(c.text(r))
 			if c.fold {
-				key = address.Fold(key)
+				key = c.foldKey(key)
 			}
 			if !yield(key, value) {
 				return

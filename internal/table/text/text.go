@@ -44,7 +44,6 @@ import (
 	"iter"
 	"sync/atomic"
 
-	"postern/internal/address"
 	"postern/internal/table"
 )
 
@@ -52,6 +51,7 @@ import (
 type Table struct {
 	name   string
 	fold   bool
+	o      *table.Opener
 	file   *table.File[*Content]
 	closed atomic.Bool
 }
@@ -106,7 +106,7 @@ func open(o *table.Opener, typ, name string, use table.Use, strict bool) (*Table
 	if err != nil {
 		return nil, err
 	}
-	return &Table{name: typ + ":" + name, fold: use.Fold, file: file}, nil
+	return &Table{name: typ + ":" + name, fold: use.Fold, o: o, file: file}, nil
 }
 
 // report logs the problems of a file. With strict, the first duplicate is an
@@ -138,7 +138,7 @@ func (t *Table) Lookup(_ context.Context, key string) (table.Result, error) {
 		return table.Result{}, &table.Error{Table: t.name, Key: key, Err: errClosed}
 	}
 	if t.fold {
-		key = address.Fold(key)
+		key = t.o.Fold(key)
 	}
 	return t.file.Content().Lookup(key)
 }
