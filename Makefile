@@ -23,7 +23,7 @@ build:
 # Everything: format, vet, staticcheck, tests with the race detector, the real
 # Postfix beside us, kills under load, each fuzz target for a while.
 test: packages check build
-	$(GO) test -count=1 -timeout 15m ./test/conformance/... ./test/integration/... ./test/script/...
+	$(GO) test -count=1 -timeout 15m ./test/conformance/... ./test/integration/... ./test/script/... ./test/tables/...
 	$(GO) test -count=1 -timeout 15m -v -run '^(TestPowerCut|TestKill)$$' ./internal/spool/ ./test/crash/ | grep -v '/cut='
 	$(MAKE) fuzz FUZZTIME=20000x
 
@@ -46,7 +46,7 @@ bench: packages build
 # The long forms of the sampled tests.
 soak: packages build
 	$(GO) test -count=1 -v -timeout 3h -run '^TestPowerCut$$' ./internal/spool/ -args -spool.cuts=10000 | grep -v '/cut='
-	POSTERN_SOAK=1 $(GO) test -count=1 -v -timeout 3h ./test/crash/
+	POSTERN_SOAK=1 $(GO) test -count=1 -v -timeout 3h ./test/crash/ ./test/tables/
 
 # Every fuzz target for FUZZTIME, a minute unless told otherwise. A count of inputs,
 # 20000x, cannot end in the middle of one: with a time the fuzzer now and then

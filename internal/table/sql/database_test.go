@@ -3,6 +3,7 @@ package sql_test
 import (
 	stdsql "database/sql"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,4 +101,22 @@ func TestOddPath(t *testing.T) {
 	if got := ask(t, tab, "5"); got != "five" {
 		t.Errorf("Lookup = %q, want five", got)
 	}
+}
+
+// TestRemoved has many ask at once when the file is gone: the connections that
+// are open go on.
+func TestRemoved(t *testing.T) {
+	tab, _, dir := open(t, byAlias, table.Use{})
+	if err := os.Remove(dir + "/mail.db"); err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() {
+			if got := ask(t, tab, "5"); got != "five" {
+				t.Errorf("Lookup = %q, want five", got)
+			}
+		})
+	}
+	wait.Wait()
 }

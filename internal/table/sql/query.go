@@ -2,7 +2,6 @@ package sql
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"postern/internal/table/cf"
@@ -10,9 +9,10 @@ import (
 
 // query is an SQL query whose variable parts are bound values.
 type query struct {
-	text   []string      // what stands around the values: one more than there are values
-	values []cf.Template // in order
-	// unquoted holds the %-letters that stand outside of single quotes. They
+	dialect *dialect
+	text    []string      // what stands around the values: one more than there are values
+	values  []cf.Template // in order
+	// unquoted holds the %-letters that stand outside of quoted texts. They
 	// are bound like the others, but were probably meant to be quoted.
 	unquoted []string
 }
@@ -22,15 +22,15 @@ var (
 	errManyStatements = errors.New("more than one statement")
 )
 
-// parseQuery cuts a query template at its values. A single-quoted literal with
-// a % in it becomes one value, and so does a %-letter anywhere else. Comments
-// are kept; a % letter in one means nothing. A final semicolon is dropped.
-func parseQuery(text string) (*query, error) {
-	q := &query{}
+// parseQuery cuts a query template at its values. A quoted text with a % in it
+// becomes one value, and so does a %-letter anywhere else. Comments are kept; a
+// % letter in one means nothing. A final semicolon is dropped.
+func (d *dialect) parseQuery(text string) (*query, error) {
+	q := &query{dialect: d}
 	text = strings.TrimRight(text, "; \t\r\n")
 	var plain strings.Builder
 	for i := 0; i < len(text); {
-		n, err := lexeme(text[i:])
+		n, err := d.lexeme(text[i:])
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +39,7 @@ func parseQuery(text string) (*query, error) {
 		if part == ";" {
 			return nil, errManyStatements
 		}
-		if part[0] == '-' || part[0] == '/' || !strings.Contains(part, "%") {
+		if strings.IndexByte("-/#", part[0]) >= 0 || !strings.Contains(part, "%") {
 			plain.WriteString(part)
 			continue
 		}
@@ -63,54 +63,21 @@ func parseQuery(text string) (*query, error) {
 	return q, nil
 }
 
-// value makes a template of a quoted literal or a bare %-letter.
+// value makes a template of a quoted text or a bare %-letter.
 func (q *query) value(part string) (cf.Template, error) {
-	content := part
-	if quote := part[0]; quote != '%' {
-		content = strings.ReplaceAll(part[1:len(part)-1], part[:1]+part[:1], part[:1])
+	content, isText := part, false
+	if part[0] != '%' {
+		content, isText = q.dialect.content(part)
 	}
 	t, err := cf.ParseTemplate(content)
-	if part[0] != '\'' {
+	if !isText {
 		q.unquoted = append(q.unquoted, part)
 	}
 	return t, err
 }
 
-// lexeme is the length of the first lexical element of an SQL text that is not
-// empty: a quoted text in which a doubled quote is one of its characters, a
-// comment, or a single character.
-func lexeme(text string) (int, error) {
-	end := ""
-	switch {
-	case strings.HasPrefix(text, "--"):
-		if i := strings.IndexByte(text, '\n'); i >= 0 {
-			return i, nil
-		}
-		return len(text), nil
-	case strings.HasPrefix(text, "/*"):
-		end = "*/"
-	case text[0] == '\'' || text[0] == '"' || text[0] == '`':
-		end = text[:1]
-	default:
-		return 1, nil
-	}
-	for i := len(end); ; {
-		n := strings.Index(text[i:], end)
-		if n < 0 {
-			return 0, fmt.Errorf("%w: %s", errUnclosedQuote, text[:min(20, len(text))])
-		}
-		i += n + len(end)
-		if len(end) == 1 && strings.HasPrefix(text[i:], end) {
-			i++
-			continue
-		}
-		return i, nil
-	}
-}
-
-// statement is the query with what mark returns in the place of each value, as
-// databases want it: "?" or "$1".
-func (q *query) statement(mark func(i int) string) string {
+// write is the query with what mark returns in the place of each value.
+func (q *query) write(mark func(i int) string) string {
 	var b strings.Builder
 	for i, text := range q.text {
 		b.WriteString(text)
@@ -121,9 +88,12 @@ func (q *query) statement(mark func(i int) string) string {
 	return b.String()
 }
 
+// statement is the query as the database wants it: with "?" or "$1" for values.
+func (q *query) statement() string { return q.write(q.dialect.mark) }
+
 // bind returns the values for a key.
-func (q *query) bind(key *cf.Parts) []any {
-	values := make([]any, len(q.values))
+func (q *query) bind(key *cf.Parts) []string {
+	values := make([]string, len(q.values))
 	for i, v := range q.values {
 		values[i] = v.Expand(key, key)
 	}
@@ -133,7 +103,7 @@ func (q *query) bind(key *cf.Parts) []any {
 // readable is the query for a key as a person would type it. It is for
 // reading only: nothing sends it.
 func (q *query) readable(key *cf.Parts) string {
-	return q.statement(func(i int) string {
+	return q.write(func(i int) string {
 		return "'" + strings.ReplaceAll(q.values[i].Expand(key, key), "'", "''") + "'"
 	})
 }

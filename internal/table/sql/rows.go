@@ -17,6 +17,13 @@ type lookup struct {
 	query       *query
 	queryAt     origin.At
 	firstColumn bool // only the first column counts
+	nullIsEmpty bool // NULL is an empty text (which is warned of) rather than nothing
+}
+
+// form is how the queries of a database are written.
+type form struct {
+	*dialect
+	function string // the parameter that names a function instead of a table, "" where there is none
 }
 
 // Names of parameters (sqlite_table(5)).
@@ -34,10 +41,10 @@ func commonParameters() []string {
 }
 
 // newLookup reads the common parameters.
-func newLookup(ctx context.Context, o *table.Opener, name string, s *cf.Settings, use table.Use) (*lookup, error) {
+func newLookup(ctx context.Context, o *table.Opener, name string, s *cf.Settings, use table.Use, f form) (*lookup, error) {
 	l := &lookup{}
 	var err error
-	if err = l.readQuery(o, s); err != nil {
+	if err = l.readQuery(o, s, f); err != nil {
 		return nil, err
 	}
 	if l.Common, err = cf.NewCommon(ctx, o, name, s, use); err != nil {
@@ -50,32 +57,43 @@ func newLookup(ctx context.Context, o *table.Opener, name string, s *cf.Settings
 }
 
 // readQuery takes the query, or makes it of the legacy parameters.
-func (l *lookup) readQuery(o *table.Opener, s *cf.Settings) error {
-	name, text := paramQuery, s.Get(paramQuery)
-	if text == "" {
-		if _, _, ok := s.Lookup(paramTable); !ok {
-			_, err := s.Required(paramQuery)
-			return err
-		}
-		name = paramTable
-		from, err1 := s.Required(paramTable)
-		field, err2 := s.Required(paramSelect)
-		where, err3 := s.Required(paramWhere)
-		if err := errors.Join(err1, err2, err3); err != nil {
-			return err
-		}
-		text = "SELECT " + field + " FROM " + from + " WHERE " + where + "='%s' " + s.Get(paramMore)
+func (l *lookup) readQuery(o *table.Opener, s *cf.Settings, f form) error {
+	name, text, err := queryText(s, f)
+	if err != nil {
+		return err
 	}
-	var err error
 	_, l.queryAt, _ = s.Lookup(name)
-	if l.query, err = parseQuery(text); err != nil {
+	if l.query, err = f.parseQuery(text); err != nil {
 		return s.Wrong(name, err)
 	}
 	for _, letter := range l.query.unquoted {
 		o.Warn("%s, line %d: %s not in single quotes: the key is sent as a value, write '%s'",
 			l.queryAt.File, l.queryAt.Line, letter, strings.Trim(letter, "\"`"))
 	}
+	if len(l.query.values) == 0 {
+		o.Warn("%s, line %d: %s%s has no %%s for the key in it: every key gets the same answer; write for example ... WHERE email = '%%s'",
+			l.queryAt.File, l.queryAt.Line, s.Prefix, name)
+	}
 	return nil
+}
+
+// queryText finds the text of the query, and the parameter that has it.
+func queryText(s *cf.Settings, f form) (name, text string, err error) {
+	if text = s.Get(paramQuery); text != "" {
+		return paramQuery, text, nil
+	}
+	if function := s.Get(f.function); function != "" {
+		return f.function, "SELECT " + function + "('%s')", nil
+	}
+	if _, _, ok := s.Lookup(paramTable); !ok {
+		_, err = s.Required(paramQuery)
+		return "", "", err
+	}
+	from, err1 := s.Required(paramTable)
+	field, err2 := s.Required(paramSelect)
+	where, err3 := s.Required(paramWhere)
+	text = "SELECT " + field + " FROM " + from + " WHERE " + where + "='%s' " + s.Get(paramMore)
+	return paramTable, text, errors.Join(err1, err2, err3)
 }
 
 // row is one row of an answer. A value that is not there is NULL.
@@ -92,22 +110,22 @@ type cell struct {
 // collector makes a result of the rows of one answer.
 type collector struct {
 	*cf.Collector
-	firstColumn bool
+	lookup *lookup
 }
 
 func (l *lookup) collect(key *cf.Parts) collector {
-	return collector{l.Collect(key, func() string { return l.query.readable(key) }), l.firstColumn}
+	return collector{l.Collect(key, func() string { return l.query.readable(key) }), l}
 }
 
 // add takes one row.
 func (c collector) add(r row) error {
 	values := r.values
-	if c.firstColumn && len(values) > 1 {
+	if c.lookup.firstColumn && len(values) > 1 {
 		values = values[:1]
 	}
 	used := false
 	for _, v := range values {
-		if v.null {
+		if v.null && !c.lookup.nullIsEmpty {
 			continue
 		}
 		ok, err := c.Add(v.text)

@@ -64,6 +64,7 @@ func TestSettingsWarnings(t *testing.T) {
 		`t.cf, line 2: unknown parameter "dbpth" is ignored, did you mean "dbpath"?`,
 		`t.cf, line 5: unknown parameter "zzzzz" is ignored`,
 		`t.cf, line 6: overriding earlier entry of line 4: query = SELECT 1`,
+		"t.cf, line 6: query has no %s for the key in it: every key gets the same answer; write for example ... WHERE email = '%s'",
 	}
 	if diff := cmp.Diff(want, log.take(dir)); diff != "" {
 		t.Errorf("warnings (-want +got)\n%s", diff)

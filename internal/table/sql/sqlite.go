@@ -2,15 +2,11 @@ package sql
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"sync"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"postern/internal/table"
 	"postern/internal/table/cf"
@@ -47,13 +43,13 @@ func openSQLite(ctx context.Context, o *table.Opener, name string, use table.Use
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLookup(ctx, o, "sqlite:"+name, s, use)
+	l, err := newLookup(ctx, o, "sqlite:"+name, s, use, form{dialect: sqliteDialect})
 	if err != nil {
 		return nil, err
 	}
 	l.firstColumn = true
-	t := &sqliteTable{lookup: l, opener: o, path: o.Path(path), settings: s}
-	if t.current, err = t.connect(ctx); err != nil {
+	t := &sqliteTable{lookup: l, opener: o, path: o.Path(path), settings: s, statement: l.query.statement()}
+	if t.current, err = t.connect(); err != nil {
 		return nil, err
 	}
 	t.nextCheck = o.Clock().Add(checkInterval)
@@ -67,6 +63,8 @@ type sqliteTable struct {
 	path     string
 	settings *cf.Settings
 
+	statement string
+
 	mu        sync.Mutex // guards what follows
 	current   *handle    // nil when closed
 	nextCheck time.Time
@@ -77,33 +75,54 @@ var _ table.Table = (*sqliteTable)(nil)
 
 // handle is an open database. Its last user closes it when it is retired.
 type handle struct {
-	db      *sql.DB
-	stmt    *sql.Stmt
-	file    os.FileInfo // which file it is
-	users   int         // guarded by sqliteTable.mu
-	retired bool        // guarded by sqliteTable.mu
+	free    chan *sqliteConn
+	unmade  chan struct{} // one for each connection that may still be made
+	file    os.FileInfo   // which file it is
+	users   int           // guarded by sqliteTable.mu
+	retired bool          // guarded by sqliteTable.mu
 }
 
 // connect opens the file and prepares the query.
-func (t *sqliteTable) connect(ctx context.Context) (*handle, error) {
+func (t *sqliteTable) connect() (*handle, error) {
 	info, err := os.Stat(t.path)
 	if err != nil {
 		return nil, t.settings.Wrong(paramPath, fmt.Errorf("%w: the database must exist and be readable, it is never created", table.OpenError(t.path, err)))
 	}
-	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: t.path}).EscapedPath()}
-	dsn.RawQuery = fmt.Sprintf("mode=ro&_pragma=busy_timeout(%d)", busyTimeout.Milliseconds())
-	db, err := sql.Open("sqlite", dsn.String())
+	c, err := openSQLiteConn(t.path, t.statement)
 	if err != nil {
-		return nil, t.settings.Wrong(paramPath, err)
-	}
-	db.SetMaxOpenConns(maxConnections)
-	db.SetMaxIdleConns(maxConnections)
-	stmt, err := db.PrepareContext(ctx, t.query.statement(func(int) string { return "?" }))
-	if err != nil {
-		db.Close()
 		return nil, t.queryError(err)
 	}
-	return &handle{db: db, stmt: stmt, file: info}, nil
+	h := &handle{free: make(chan *sqliteConn, maxConnections), unmade: make(chan struct{}, maxConnections), file: info}
+	h.free <- c
+	for range maxConnections - 1 {
+		h.unmade <- struct{}{}
+	}
+	return h, nil
+}
+
+// take returns a connection, which goes back to h.free. When all are in use and
+// there may be one more, it is opened; when that fails, because the file is gone
+// by now, one of the others is waited for.
+func (t *sqliteTable) take(ctx context.Context, h *handle) (*sqliteConn, error) {
+	select {
+	case c := <-h.free:
+		return c, nil
+	default:
+	}
+	select {
+	case <-h.unmade:
+		if c, err := openSQLiteConn(t.path, t.statement); err == nil {
+			return c, nil
+		}
+		h.unmade <- struct{}{}
+	default:
+	}
+	select {
+	case c := <-h.free:
+		return c, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // queryError names the line of the query that the database refused.
@@ -113,7 +132,7 @@ func (t *sqliteTable) queryError(err error) error {
 
 // acquire returns the open database, which is a new one when the file was
 // replaced.
-func (t *sqliteTable) acquire(ctx context.Context) (*handle, error) {
+func (t *sqliteTable) acquire() (*handle, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current == nil {
@@ -121,7 +140,7 @@ func (t *sqliteTable) acquire(ctx context.Context) (*handle, error) {
 	}
 	if now := t.opener.Clock(); !now.Before(t.nextCheck) {
 		t.nextCheck = now.Add(checkInterval)
-		t.reopen(ctx)
+		t.reopen()
 	}
 	t.current.users++
 	return t.current, nil
@@ -129,13 +148,13 @@ func (t *sqliteTable) acquire(ctx context.Context) (*handle, error) {
 
 // reopen changes to the file that is now at dbpath. When that cannot be done
 // the old one stays in use.
-func (t *sqliteTable) reopen(ctx context.Context) {
+func (t *sqliteTable) reopen() {
 	info, err := os.Stat(t.path)
 	if err == nil && os.SameFile(info, t.current.file) {
 		t.complaint = ""
 		return
 	}
-	next, err := t.connect(ctx)
+	next, err := t.connect()
 	if err != nil {
 		if text := err.Error(); text != t.complaint {
 			t.complaint = text
@@ -149,12 +168,11 @@ func (t *sqliteTable) reopen(ctx context.Context) {
 }
 
 // retire closes a database after its last user.
-func (t *sqliteTable) retire(h *handle) error {
+func (t *sqliteTable) retire(h *handle) {
 	h.retired = true
 	if h.users == 0 {
-		return h.close()
+		h.close()
 	}
-	return nil
 }
 
 func (t *sqliteTable) release(h *handle) {
@@ -165,7 +183,12 @@ func (t *sqliteTable) release(h *handle) {
 	}
 }
 
-func (h *handle) close() error { return errors.Join(h.stmt.Close(), h.db.Close()) }
+// close closes the connections. Nobody uses them any more.
+func (h *handle) close() {
+	for len(h.free) > 0 {
+		(<-h.free).close()
+	}
+}
 
 func (t *sqliteTable) Name() string { return t.Table }
 
@@ -178,16 +201,16 @@ func (t *sqliteTable) Close() error {
 	if t.current == nil {
 		return nil
 	}
-	h := t.current
+	t.retire(t.current)
 	t.current = nil
-	return t.retire(h)
+	return nil
 }
 
 func (t *sqliteTable) Lookup(ctx context.Context, key string) (table.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return table.Result{}, t.failure(key, err)
 	}
-	h, err := t.acquire(ctx)
+	h, err := t.acquire()
 	if err != nil {
 		return table.Result{}, t.failure(key, err)
 	}
@@ -208,34 +231,21 @@ func (t *sqliteTable) Lookup(ctx context.Context, key string) (table.Result, err
 
 // ask sends the query and reads the rows.
 func (t *sqliteTable) ask(ctx context.Context, h *handle, key *cf.Parts) (table.Result, error) {
-	rows, err := h.stmt.QueryContext(ctx, t.query.bind(key)...)
+	conn, err := t.take(ctx, h)
 	if err != nil {
-		return table.Result{}, t.queryError(err)
+		return table.Result{}, err
 	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		return table.Result{}, t.queryError(err)
-	}
+	defer func() { h.free <- conn }()
 	c := t.collect(key)
-	values := make([]sql.NullString, len(columns))
-	into := make([]any, len(columns))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			return table.Result{}, t.queryError(err)
-		}
-		r := row{columns, make([]cell, len(columns))}
-		for i, v := range values {
-			r.values[i] = cell{v.String, !v.Valid}
-		}
-		if err := c.add(r); err != nil {
-			return table.Result{}, err
-		}
-	}
-	if err := rows.Err(); err != nil {
+	var refused error // by the collector, not by the database
+	err = conn.ask(ctx, t.query.bind(key), func(r row) error {
+		refused = c.add(r)
+		return refused
+	})
+	switch {
+	case refused != nil:
+		return table.Result{}, refused
+	case err != nil:
 		return table.Result{}, t.queryError(err)
 	}
 	return c.Finish()

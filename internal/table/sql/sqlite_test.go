@@ -182,11 +182,11 @@ func TestLookup(t *testing.T) {
 			want: map[string]string{"jeff@a.b.example": "a.b.example/jeff/example/jeff@c.example/", "mixed": "-"},
 		},
 		{
-			name: "domain", cf: "query = SELECT 'v'\ndomain = x.test, !no.test, inline-is-not-a-type",
+			name: "domain", cf: "query = SELECT 'v' WHERE '%s' <> ''\ndomain = x.test, !no.test, inline-is-not-a-type",
 			want: map[string]string{"user@x.test": "v", "USER@X.TEST": "v", "@@x.test": "v", "user": "-", "x.test": "-", "@x.test": "-", "user@": "-", "user@y.test": "-", "user@no.test": "-"},
 		},
 		{
-			name: "domain list fails", cf: "query = SELECT 'v'\ndomain = x.test, hash:/there/is/none, y.test",
+			name: "domain list fails", cf: "query = SELECT 'v' WHERE '%s' <> ''\ndomain = x.test, hash:/there/is/none, y.test",
 			want:     map[string]string{"user@x.test": "v", "user@y.test": "error", "user": "-"},
 			warnings: []string{"t.cf, line 3: domain: hash:/there/is/none is unavailable. unsupported dictionary type: hash"},
 		},
