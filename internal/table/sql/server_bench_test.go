@@ -84,3 +84,21 @@ func cpuTime(b *testing.B, who int) func() {
 	before := total()
 	return func() { b.ReportMetric(float64(total()-before)/float64(b.N), "cpu-ns/op") }
 }
+
+// BenchmarkPostmapSQLite is the rate of Postfix's postmap -q - for the query of
+// BenchmarkSQLite.
+func BenchmarkPostmapSQLite(b *testing.B) {
+	program := peer(b, "sqlite")
+	dir := write(b, byAlias)
+	database(b, dir+"/mail.db", "CREATE INDEX by_source ON aliases (source)")
+	b.Run("hit", func(b *testing.B) {
+		keys := make([]string, b.N)
+		for i := range keys {
+			keys[i] = "jeff@a.b.example"
+		}
+		defer cpuTime(b, syscall.RUSAGE_CHILDREN)()
+		if found := postmap(b, program, "sqlite", dir+"/t.cf", keys); len(found) != 1 {
+			b.Fatal("nothing found")
+		}
+	})
+}

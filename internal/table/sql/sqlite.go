@@ -16,7 +16,7 @@ const (
 	paramPath = "dbpath"
 
 	busyTimeout    = 2 * time.Second // how long a lookup waits for a writer
-	maxConnections = 4               // to one database file
+	maxConnections = 8               // to one database file
 	checkInterval  = time.Second     // between looks for a replaced file
 )
 

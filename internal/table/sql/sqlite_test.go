@@ -323,7 +323,8 @@ func BenchmarkSQLite(b *testing.B) {
 				ask(b, tab, key)
 			}
 		})
-		b.Run(name+"/parallel", func(b *testing.B) {
+		b.Run(name+"/8", func(b *testing.B) {
+			b.SetParallelism(4) // times GOMAXPROCS
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					ask(b, tab, key)
