@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"postern/internal/config"
 	"postern/internal/server"
@@ -58,6 +60,8 @@ func newMapTool(env Env, name string, alias bool) *mapTool {
 }
 
 func runMapTool(ctx context.Context, env Env, name string, alias bool) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal went away
+	defer stop()
 	t := newMapTool(env, name, alias)
 	if err := t.parse(); err != nil {
 		return t.end(err)

@@ -39,7 +39,7 @@ func (t *mapTool) build(ctx context.Context) error {
 		}
 		err = t.asOwner(builder, func() error {
 			if t.insert {
-				return builder.Insert(ctx, t.env.Stdin, "stdin")
+				return builder.Insert(ctx, interruptible(ctx, t.env.Stdin), "stdin")
 			}
 			return builder.Rebuild(ctx)
 		})
@@ -99,7 +99,7 @@ func (t *mapTool) delete(ctx context.Context) error {
 	keys := []string{t.key}
 	if t.key == "-" {
 		var err error
-		if keys, err = readKeys(t.env.Stdin); err != nil {
+		if keys, err = readKeys(interruptible(ctx, t.env.Stdin)); err != nil {
 			return err
 		}
 	}

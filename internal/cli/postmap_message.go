@@ -12,7 +12,7 @@ import (
 // parts of a MIME message have header fields too.
 func (t *mapTool) queryMessage(ctx context.Context) error {
 	tables := t.lazy()
-	in := bufio.NewReaderSize(t.env.Stdin, blockSize)
+	in := bufio.NewReaderSize(interruptible(ctx, t.env.Stdin), blockSize)
 	out := bufio.NewWriterSize(t.env.Stdout, blockSize)
 	defer out.Flush()
 	result := errNoHit

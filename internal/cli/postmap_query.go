@@ -352,3 +352,15 @@ func (t *mapTool) dump(ctx context.Context) error {
 	}
 	return out.Flush()
 }
+
+// interruptible reads what in gives until the context ends. The read that waits
+// for a terminal then goes on by itself and ends with the program.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, in)
+		w.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { w.CloseWithError(context.Canceled) })
+	return r
+}

@@ -210,6 +210,23 @@ func TestPostmapInterrupted(t *testing.T) {
 	}
 }
 
+// An interrupt ends what waits for a terminal.
+func TestPostmapInterruptedWaiting(t *testing.T) {
+	dir := mapFolder(t, "")
+	mapRun(t, dir, nil, "postmap", dir+"/small")
+	for _, args := range [][]string{{"-i"}, {"-d", "-"}, {"-q", "-"}, {"-h", "-q", "-"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		in, end := io.Pipe()
+		time.AfterFunc(20*time.Millisecond, cancel)
+		var stderr bytes.Buffer
+		status := postmap(ctx, Env{Args: append(append([]string{"postmap"}, args...), dir+"/small"), Stdin: in, Stderr: &stderr, Stdout: io.Discard, Getenv: mapEnv(dir)})
+		end.Close()
+		if status != 130 || stderr.String() != "postmap: interrupted\n" {
+			t.Errorf("%q: exit status %d, %q", args, status, &stderr)
+		}
+	}
+}
+
 func mapNames(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

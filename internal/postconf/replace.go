@@ -74,7 +74,11 @@ func fill(f *os.File, text string, old fs.FileInfo) error {
 		return err
 	}
 	if st, ok := old.Sys().(*syscall.Stat_t); ok {
-		if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		err := f.Chown(int(st.Uid), int(st.Gid))
+		if errors.Is(err, fs.ErrPermission) {
+			err = f.Chown(-1, int(st.Gid)) // at least the group, which may be what others read it by
+		}
+		if err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	}

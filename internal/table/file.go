@@ -14,12 +14,17 @@ import (
 // changed one must have stood still before it is read.
 const checkInterval = time.Second
 
+// Patience is how long a file may change without a rest until it is read all
+// the same.
+const Patience = 5 * time.Second
+
 // File is the content of a file that is read again when the file changes. It
 // is what tables are made of whose source is a file.
 //
 // The file is examined when the content is asked for, at most once a second: by
 // its device, inode, size and time of modification. A changed file is parsed
-// aside once it has stood still for a second, and replaces the content whole.
+// aside once it has stood still for a second, or been changing for five, and
+// replaces the content whole.
 // A file that vanished or cannot be read or parsed leaves the content as it
 // was, with one warning until it is well again.
 type File[T any] struct {
@@ -33,6 +38,7 @@ type File[T any] struct {
 	mu      sync.Mutex // guards what follows; held by the one who examines
 	read    identity   // of what was read last
 	seen    identity   // at the last examination
+	since   time.Time  // when the file began to change, zero when it stands still
 	trouble bool       // a warning was given
 }
 
@@ -83,13 +89,17 @@ func (f *File[T]) examine(now time.Time) {
 	id, before := identify(info), f.seen
 	f.seen = id
 	if id == f.read {
-		f.trouble = false
+		f.trouble, f.since = false, time.Time{}
 		return
+	}
+	if f.since.IsZero() {
+		f.since = now
 	}
 	// It stood still since the last examination, or its clock says so.
-	if id != before && now.Sub(info.ModTime()) < checkInterval {
+	if id != before && now.Sub(info.ModTime()) < checkInterval && now.Sub(f.since) < Patience {
 		return
 	}
+	f.since = time.Time{}
 	if err := f.load(); err != nil {
 		f.complain(err)
 		return

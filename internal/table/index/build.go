@@ -19,10 +19,12 @@ import (
 )
 
 // Builder writes one index file: as a whole from its source text, or by adding
-// and deleting rows. The file is always replaced as a whole: it is written
-// aside, synced, given the mode and the owner of the one it replaces, and
-// renamed. Whoever reads meanwhile has the old or the new one. Builders of
-// several processes wait for each other and for Debian's postmap.
+// and deleting rows. The file is replaced as a whole: it is written aside, synced,
+// given the mode and the owner of the one it replaces, and renamed. Whoever reads
+// meanwhile has the old or the new one. Where that is not permitted (see
+// overwrite) it is rewritten in place, under the lock that Postfix takes too.
+// Builders of several processes wait for each other and, but for cdb, for
+// Debian's postmap.
 type Builder struct {
 	Format Format
 	Name   string // of the table for messages, "hash:/etc/postfix/virtual"
@@ -72,7 +74,7 @@ func (b *Builder) Rebuild(ctx context.Context) error {
 	if err != nil {
 		return table.OpenError(b.Path, err)
 	}
-	return b.replace(ctx, mode(info, b.NoMode), false, func(reader) (*Records, error) {
+	return b.replace(ctx, b.attributes(info), false, func(reader) (*Records, error) {
 		content, err := b.parse(ctx, source, b.Path, info.Size())
 		if err != nil {
 			return nil, err
@@ -100,7 +102,7 @@ func (b *Builder) Insert(ctx context.Context, r io.Reader, source string) error 
 	if err != nil {
 		return err
 	}
-	return b.replace(ctx, mode(nil, true), true, func(old reader) (*Records, error) {
+	return b.replace(ctx, fresh(nil), true, func(old reader) (*Records, error) {
 		added := make(map[string]string, content.Len())
 		for key, value := range b.rows(content) {
 			added[string(b.stored(key))] = value
@@ -145,7 +147,7 @@ func (b *Builder) Delete(ctx context.Context, keys iter.Seq[string]) (int, error
 		doomed[key], doomed[key+"\x00"] = true, true
 	}
 	deleted := 0
-	err := b.replace(ctx, mode(nil, true), true, func(old reader) (*Records, error) {
+	err := b.replace(ctx, fresh(nil), true, func(old reader) (*Records, error) {
 		if old.mapping == nil {
 			return nil, table.OpenError("database "+b.index(), syscall.ENOENT)
 		}

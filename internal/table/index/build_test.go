@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -249,6 +250,126 @@ func TestAttributes(t *testing.T) {
 		}
 		expect(0o660)
 	})
+}
+
+// TestEditedMeanwhile holds that a text that is edited while its index is built
+// counts as newer than that.
+func TestEditedMeanwhile(t *testing.T) {
+	eachFormat(t, func(t *testing.T, format index.Format) {
+		w := newWorld(t, format)
+		w.source("a one\n", time.Hour)
+		b := w.builder()
+		write := b.Format.Write
+		b.Format.Write = func(out io.Writer, records *index.Records) error {
+			w.source("a two\n", time.Minute)
+			return write(out, records)
+		}
+		if err := b.Rebuild(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.ask(w.open(), "a"); got != "two" {
+			t.Errorf("a = %q, want that of the text", got)
+		}
+	})
+}
+
+// TestBuildersTakeTurns holds that of two builders the one that read the text
+// last has the last word.
+func TestBuildersTakeTurns(t *testing.T) {
+	eachFormat(t, func(t *testing.T, format index.Format) {
+		w := newWorld(t, format)
+		w.source("a zero\n", 0)
+		w.build(0)
+		w.source("a one\n", 0)
+		slow, second := w.builder(), make(chan error, 1)
+		write := slow.Format.Write
+		slow.Format.Write = func(out io.Writer, records *index.Records) error {
+			w.source("a two\n", 0)
+			go func() { second <- w.builder().Rebuild(t.Context()) }()
+			time.Sleep(50 * time.Millisecond)
+			return write(out, records)
+		}
+		if err := slow.Rebuild(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+		w.want(map[string]string{"a": "two"})
+	})
+}
+
+// TestForeignGroup holds that an index keeps a group that its builder is not in.
+func TestForeignGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	w := newWorld(t, bdb.Hash())
+	for dir := w.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o777)
+	}
+	w.source("a one\n", 0)
+	w.build(0)
+	os.Chown(w.index(), 12345, 54321)
+	os.Chmod(w.index(), 0o640)
+	w.source("a two\n", 0)
+	w.as(12345, func() { w.build(0) })
+	w.want(map[string]string{"a": "two"})
+	var st syscall.Stat_t
+	if err := syscall.Stat(w.index(), &st); err != nil || st.Uid != 12345 || st.Gid != 54321 || st.Mode&0o777 != 0o640 {
+		t.Errorf("owner %d:%d, mode %o, %v", st.Uid, st.Gid, st.Mode, err)
+	}
+}
+
+// TestDiskFullInPlace holds that the old content is there when a new one cannot
+// be written over it.
+func TestDiskFullInPlace(t *testing.T) {
+	w := newWorld(t, bdb.Hash())
+	w.source("a one\n", 0)
+	w.build(0)
+	file, err := os.OpenFile(w.index(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var limit, low syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	low.Cur, low.Max = 20<<10, limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &low); err != nil {
+		t.Fatal(err)
+	}
+	records := new(index.Records)
+	for i := range 5000 {
+		records.Add(fmt.Appendf(nil, "key%d\x00", i), []byte("value\x00"))
+	}
+	err = w.builder().Overwrite(t.Context(), w.index(), int(file.Fd()), records)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("overwrite beyond the limit: %v, want EFBIG", err)
+	}
+	w.want(map[string]string{"a": "one"})
+}
+
+// TestLeftovers holds that what a killed builder left is removed.
+func TestLeftovers(t *testing.T) {
+	w := newWorld(t, bdb.Hash())
+	w.source("a one\n", 0)
+	for _, name := range []string{"/.virtual.db.123", "/.virtual.db.keep"} {
+		os.WriteFile(w.dir+name, nil, 0o600)
+	}
+	w.build(0)
+	if _, err := os.Stat(w.dir + "/.virtual.db.123"); err == nil {
+		t.Error("the leftover is there")
+	}
+	if _, err := os.Stat(w.dir + "/.virtual.db.keep"); err != nil {
+		t.Error("another file was removed")
+	}
 }
 
 // TestForeignDirectory holds that an index can be rebuilt by its owner in a

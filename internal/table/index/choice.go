@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"postern/internal/table"
 	"postern/internal/table/text"
@@ -50,13 +51,14 @@ func (t *Table) examine(ctx context.Context, opening bool) error {
 	}()
 	index, indexErr := statPath(t.index)
 	source, sourceErr := statPath(t.path)
-	still := opening || source == t.seen || t.o.Clock().Sub(source.modified()) >= checkInterval
-	t.seen = source
+	settled := opening || t.settled(source)
 	switch newer := source.modified().After(index.modified()); {
+	case t.text != nil && indexErr != nil && sourceErr != nil:
+		return nil // it says that its file is gone, and what it has read stays in use
 	case sourceErr != nil || indexErr == nil && !newer:
 	case t.o.Autocompile && indexErr != nil:
 		return t.answerFromText(ctx, fmt.Sprintf("%v", table.OpenError("database "+t.index, indexErr)), index)
-	case t.o.Autocompile && still:
+	case t.o.Autocompile && (settled || t.text != nil):
 		return t.answerFromText(ctx, fmt.Sprintf("%s is newer than %s", t.path, t.index), index)
 	case !t.o.Autocompile && indexErr != nil:
 		t.once(fmt.Sprintf("there is no index of %s: run \"%s\" (table_autocompile = no)", t.path, t.command()))
@@ -68,6 +70,22 @@ func (t *Table) examine(ctx context.Context, opening bool) error {
 		err = fmt.Errorf("%w; there is no source text %s either", err, t.path)
 	}
 	return err
+}
+
+// settled reports whether nobody seems to be writing the source text: it has
+// stood still since the last examination, or for a second. One that is written
+// all the time counts as settled after a while.
+func (t *Table) settled(source stamp) bool {
+	now, before := t.o.Clock(), t.seen
+	t.seen = source
+	if source == before || now.Sub(source.modified()) >= checkInterval {
+		t.restless = time.Time{}
+		return true
+	}
+	if t.restless.IsZero() {
+		t.restless = now
+	}
+	return now.Sub(t.restless) >= table.Patience
 }
 
 // command is how an administrator builds the index.

@@ -13,7 +13,7 @@
 // source text that is newer and was changed more than 100 seconds ago is worth
 // a warning, as in Postfix. The question is decided anew once a second, and at
 // once when the index changes. A source text counts after it has stood still
-// for a second, for an editor may be writing it.
+// for a second, for an editor may be writing it, or been changing for five.
 //
 // A damaged index is a failing table, not a reason to ask the source text: it
 // may be older or be there no more. An index that was removed stays in use as

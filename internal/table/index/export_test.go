@@ -8,3 +8,7 @@ func (l Lock) Acquire(ctx context.Context, fd int, exclusive bool) error {
 }
 
 func (l Lock) Release(fd int) { l.release(fd) }
+
+func (b *Builder) Overwrite(ctx context.Context, path string, fd int, records *Records) error {
+	return b.overwrite(ctx, path, fd, records)
+}

@@ -209,6 +209,56 @@ func TestUnsettledText(t *testing.T) {
 	}
 }
 
+// TestTextStays holds that a text that answers goes on to do so while it is
+// edited again, and while it is away for a moment: the index is older.
+func TestTextStays(t *testing.T) {
+	eachFormat(t, func(t *testing.T, format index.Format) {
+		for _, withIndex := range []bool{true, false} {
+			w := newWorld(t, format)
+			if withIndex {
+				w.source("a@x.test old\n", time.Hour)
+				w.build(30 * time.Minute)
+			}
+			w.source("a@x.test one\nnew@x.test yes\n", time.Minute)
+			tab := w.open()
+			for step := range 20 { // somebody appends a row every 400 ms
+				w.now = w.now.Add(400 * time.Millisecond)
+				w.source("a@x.test one\nnew@x.test yes\n"+strings.Repeat("b@x.test c\n", step), 0)
+				if got := w.ask(tab, "new@x.test"); got != "yes" {
+					t.Fatalf("index %v, step %d: new@x.test = %q", withIndex, step, got)
+				}
+			}
+			os.Remove(w.path)
+			if !withIndex {
+				for range 3 {
+					w.now = w.now.Add(2 * time.Second)
+					if got := w.ask(tab, "new@x.test"); got != "yes" {
+						t.Errorf("without any file: new@x.test = %q", got)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestRestlessText holds that a text which is written all the time counts at
+// last.
+func TestRestlessText(t *testing.T) {
+	w := newWorld(t, bdb.Hash())
+	w.source("a@x.test old\n", time.Hour)
+	w.build(30 * time.Minute)
+	tab := w.open()
+	got := ""
+	for step := range 20 {
+		w.now = w.now.Add(400 * time.Millisecond)
+		w.source("a@x.test new\n"+strings.Repeat("b@x.test c\n", step), 0)
+		got = w.ask(tab, "a@x.test")
+	}
+	if got != "new" {
+		t.Errorf("after 8 seconds of writing: %q, want the text's value", got)
+	}
+}
+
 func TestIndexOnly(t *testing.T) {
 	eachFormat(t, func(t *testing.T, format index.Format) {
 		w := newWorld(t, format)

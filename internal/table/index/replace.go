@@ -21,19 +21,28 @@ var errUnchanged = errors.New("nothing to write")
 // attributes are the mode and the owner of a new file.
 type attributes struct {
 	mode     fs.FileMode
-	uid, gid int // -1: ours
+	uid, gid int         // -1: ours
+	source   fs.FileInfo // the source text when it was read; nil: there is none
 }
 
-// mode is that of a new index: that of the source text, without what others
-// may write, as postmap(1) has it. without: that of any new file.
-func mode(source fs.FileInfo, without bool) attributes {
-	mask := syscall.Umask(0o077)
-	syscall.Umask(mask)
-	m := fs.FileMode(0o644 &^ mask)
-	if !without && source.Mode().IsRegular() {
-		m = 0o644 & (source.Mode().Perm() | 0o600)
+// fresh are the attributes of a new index: those of any of Postfix's files,
+// and with a source text no more than its mode allows (postmap(1)).
+func fresh(source fs.FileInfo) attributes {
+	m := fs.FileMode(0o644)
+	if source != nil && source.Mode().IsRegular() {
+		m &= source.Mode().Perm() | 0o600
 	}
-	return attributes{m, -1, -1}
+	return attributes{mode: m, uid: -1, gid: -1}
+}
+
+// attributes are those of an index that is built from this source text.
+func (b *Builder) attributes(source fs.FileInfo) attributes {
+	a := fresh(source)
+	if b.NoMode {
+		a = fresh(nil)
+	}
+	a.source = source
+	return a
 }
 
 // reader is the index that is replaced, locked. Without a mapping there is
@@ -67,20 +76,20 @@ func (b *Builder) replace(ctx context.Context, a attributes, read bool, collect 
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target
 	}
-	fd, exists, err := b.lock(ctx, path)
+	h, err := b.hold(ctx, path)
 	if err != nil {
 		return err
 	}
-	defer syscall.Close(fd) // and the lock with it
+	defer h.close()
 	var old reader
-	if exists {
+	if h.index >= 0 {
 		var st syscall.Stat_t
-		if err := retry(func() error { return syscall.Fstat(fd, &st) }); err != nil {
+		if err := retry(func() error { return syscall.Fstat(h.index, &st) }); err != nil {
 			return table.OpenError("database "+path, err)
 		}
-		a = attributes{fs.FileMode(st.Mode & 0o7777), int(st.Uid), int(st.Gid)}
+		a.mode, a.uid, a.gid = fs.FileMode(st.Mode&0o7777), int(st.Uid), int(st.Gid)
 		if read && st.Size > 0 {
-			old.mapping = &mapping{fd: fd, stamp: stampOf(&st)}
+			old.mapping = &mapping{fd: h.index, stamp: stampOf(&st)}
 			defer old.unmap() // a mapping would keep the lock
 			if err := old.load(b.Format, path); err != nil {
 				return err
@@ -96,45 +105,72 @@ func (b *Builder) replace(ctx context.Context, a attributes, read bool, collect 
 	}
 	b.progress(partBuild)
 	err = b.write(ctx, path, a, records)
-	if errors.Is(err, fs.ErrPermission) && exists && b.Format.Lock != NoLock {
-		return b.overwrite(ctx, path, fd, records)
+	if errors.Is(err, fs.ErrPermission) && h.index >= 0 && b.Format.Lock != NoLock {
+		err = b.overwrite(ctx, path, h.index, records)
+		if err == nil {
+			err = b.date(path, a)
+		}
 	}
 	return err
 }
 
-// lock keeps other builders out: with the lock that Postfix takes on an index
-// that is there, else with one on its directory. fd holds the lock.
-func (b *Builder) lock(ctx context.Context, path string) (fd int, exists bool, err error) {
-	for {
-		lock := b.Format.Lock
-		fd, err = openIndex(path, syscall.O_RDWR)
-		exists = err == nil
-		if errors.Is(err, fs.ErrNotExist) {
-			lock = Flock
-			fd, err = syscall.Open(filepath.Dir(path), syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
-			if err != nil {
-				return -1, false, table.OpenError("database "+path, err)
-			}
-		}
-		if err != nil {
-			return -1, false, err
-		}
-		if err := lock.acquire(ctx, fd, true); err != nil {
-			syscall.Close(fd)
-			return -1, false, fmt.Errorf("lock %s: %w", path, err)
-		}
-		if stillNamed(path, fd, exists) {
-			return fd, exists, nil
-		}
-		syscall.Close(fd)
+// held keeps other builders out while it is open.
+type held struct {
+	lock  int // descriptor of what is locked: the index, or its directory
+	index int // descriptor of the index, -1 when there is none
+}
+
+func (h held) close() {
+	syscall.Close(h.lock)
+	if h.index >= 0 && h.index != h.lock {
+		syscall.Close(h.index)
 	}
 }
 
-// stillNamed reports whether path means the file behind fd, or nothing when
-// there was none.
-func stillNamed(path string, fd int, exists bool) bool {
+// hold takes the lock that Postfix takes on an index that is there. When there
+// is none, or Postfix does not lock it (cdb), it locks the directory, which
+// keeps out builders of Postern only.
+func (b *Builder) hold(ctx context.Context, path string) (held, error) {
+	for {
+		h, lock, err := b.openHeld(path)
+		if err != nil {
+			return held{}, err
+		}
+		if err := lock.acquire(ctx, h.lock, true); err != nil {
+			h.close()
+			return held{}, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if stillNamed(path, h.index) {
+			return h, nil
+		}
+		h.close()
+	}
+}
+
+// openHeld opens what is to be locked, and says how.
+func (b *Builder) openHeld(path string) (held, Lock, error) {
+	index, err := openIndex(path, syscall.O_RDWR)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return held{}, NoLock, err
+	}
+	if err == nil && b.Format.Lock != NoLock {
+		return held{index, index}, b.Format.Lock, nil
+	}
+	dir, err := syscall.Open(filepath.Dir(path), syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		if index >= 0 {
+			syscall.Close(index)
+		}
+		return held{}, NoLock, table.OpenError("database "+path, err)
+	}
+	return held{dir, index}, Flock, nil
+}
+
+// stillNamed reports whether path means the file behind the descriptor, or
+// nothing when that is -1.
+func stillNamed(path string, fd int) bool {
 	named, err := statPath(path)
-	if !exists {
+	if fd < 0 {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 	var st syscall.Stat_t
@@ -143,7 +179,9 @@ func stillNamed(path string, fd int, exists bool) bool {
 
 // write writes the records into a new file and gives it the name path.
 func (b *Builder) write(ctx context.Context, path string, a attributes, records *Records) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".")
+	prefix := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".")
+	removeLeftovers(prefix)
+	file, err := os.CreateTemp(filepath.Dir(prefix), filepath.Base(prefix))
 	if err != nil {
 		return fmt.Errorf("create index %s: %w", path, err)
 	}
@@ -163,10 +201,15 @@ func (b *Builder) write(ctx context.Context, path string, a attributes, records 
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write index %s: %w", path, err)
 	}
-	if a.uid >= 0 {
-		b.own(file, path, a)
+	if err := own(file, a); err != nil && b.Format.Lock == NoLock {
+		b.warn("%s: the owner %d:%d cannot be kept: %v", path, a.uid, a.gid, err)
+	} else if err != nil {
+		return fmt.Errorf("write index %s: the owner %d:%d cannot be kept: %w", path, a.uid, a.gid, err)
 	}
 	if err := file.Chmod(a.mode); err != nil {
+		return fmt.Errorf("write index %s: %w", path, err)
+	}
+	if err := b.date(file.Name(), a); err != nil {
 		return fmt.Errorf("write index %s: %w", path, err)
 	}
 	if err := file.Sync(); err != nil {
@@ -181,41 +224,94 @@ func (b *Builder) write(ctx context.Context, path string, a attributes, records 
 	return syncDirectory(filepath.Dir(path))
 }
 
+// removeLeftovers removes what builders left behind that were killed. The lock
+// says that none is at work.
+func removeLeftovers(prefix string) {
+	names, _ := filepath.Glob(prefix + "[0-9]*") // of a name with a * or [ in it they stay
+	for _, name := range names {
+		os.Remove(name)
+	}
+}
+
 // overwrite writes the records into the index itself, as Postfix does. It is
-// for those who may write the file but not its directory. The lock keeps readers
-// waiting; only a crash of the machine can leave half a file.
+// for those who may write the file but not its directory, or not give a new file
+// the owner of the old one. The lock keeps readers waiting. When the disk is
+// full the old content is written back; but a process or a machine that dies
+// meanwhile leaves half a file.
 func (b *Builder) overwrite(ctx context.Context, path string, fd int, records *Records) error {
 	var content bytes.Buffer
 	if err := b.Format.Write(&content, records); err != nil {
 		return fmt.Errorf("write index %s: %w", path, err)
 	}
+	var st syscall.Stat_t
+	if err := retry(func() error { return syscall.Fstat(fd, &st) }); err != nil {
+		return table.OpenError("database "+path, err)
+	}
+	old := make([]byte, st.Size)
+	if n, err := pread(fd, old); err != nil || n < len(old) {
+		return fmt.Errorf("read index %s: %d of %d bytes, %v", path, n, len(old), err)
+	}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	err := retry(func() error { return syscall.Ftruncate(fd, 0) })
-	for at, rest := int64(0), content.Bytes(); err == nil && len(rest) > 0; {
-		var n int
-		err = retry(func() (err error) { n, err = syscall.Pwrite(fd, rest, at); return err })
-		at, rest = at+int64(n), rest[max(n, 0):]
-	}
-	if err == nil {
-		err = retry(func() error { return syscall.Fsync(fd) })
-	}
+	err := fill(fd, content.Bytes())
 	if err != nil {
+		if back := fill(fd, old); back != nil {
+			err = fmt.Errorf("%w; and the old content cannot be written back (%v): build it again", err, back)
+		}
 		return fmt.Errorf("write index %s: %w", path, err)
 	}
 	return nil
 }
 
-// own gives a new file the owner of the one it replaces. Who may not do that
-// is told that the file is theirs now.
-func (b *Builder) own(file *os.File, path string, a attributes) {
-	if a.uid == os.Geteuid() && a.gid == os.Getegid() {
-		return
+// pread reads a file from its beginning.
+func pread(fd int, into []byte) (done int, err error) {
+	for done < len(into) {
+		var n int
+		err = retry(func() (err error) { n, err = syscall.Pread(fd, into[done:], int64(done)); return err })
+		if err != nil || n == 0 {
+			return done, err
+		}
+		done += n
 	}
-	if err := file.Chown(a.uid, a.gid); err != nil {
-		b.warn("%s: the owner %d:%d cannot be kept: %v", path, a.uid, a.gid, err)
+	return done, nil
+}
+
+// fill makes data the content of a file.
+func fill(fd int, data []byte) error {
+	for at := 0; at < len(data); {
+		var n int
+		err := retry(func() (err error) { n, err = syscall.Pwrite(fd, data[at:], int64(at)); return err })
+		if err != nil {
+			return err
+		}
+		at += n
 	}
+	if err := retry(func() error { return syscall.Ftruncate(fd, int64(len(data))) }); err != nil {
+		return err
+	}
+	return retry(func() error { return syscall.Fsync(fd) })
+}
+
+// date makes an index as old as the source text that it was built from, when
+// that was written to meanwhile: the text is to count as newer.
+func (b *Builder) date(name string, a attributes) error {
+	if a.source == nil {
+		return nil
+	}
+	now, err := os.Stat(b.Path)
+	if err != nil || os.SameFile(a.source, now) && a.source.ModTime().Equal(now.ModTime()) && a.source.Size() == now.Size() {
+		return nil
+	}
+	return os.Chtimes(name, a.source.ModTime(), a.source.ModTime())
+}
+
+// own gives a new file the owner and the group of the one it replaces.
+func own(file *os.File, a attributes) error {
+	if a.uid < 0 {
+		return nil
+	}
+	return file.Chown(a.uid, a.gid)
 }
 
 // syncDirectory makes a rename last.

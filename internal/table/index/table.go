@@ -44,6 +44,7 @@ type Table struct {
 	next     atomic.Int64  // when to examine the files again, Unix nanoseconds
 	changing chan struct{} // has a place for the one goroutine that examines or changes them
 	seen     stamp         // of the source text at the last examination
+	restless time.Time     // since when the source text has been changing
 	told     string        // the warning of the last examination
 	saying   string        // that of the one going on
 	lines    *text.Table   // with Opener.Locate: where rows are written
