@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"postern/internal/config"
@@ -130,11 +131,10 @@ func (t *mapTool) open() error {
 	// A message has no coding of its own to check: -U asks for the check.
 	t.opener.UTF8 = t.opener.UTF8 && !t.noUTF8 && (t.forceUTF8 || !t.headers && !t.body)
 	if t.opener.RelativeNames {
-		t.opener.Dir = "" // see place
 		for _, typ := range fileTypes {
 			if construct := t.opener.Types[typ]; construct != nil {
 				t.opener.Types[typ] = func(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-					return construct(ctx, o, t.place(abs, name), use)
+					return construct(ctx, o, t.absolute(abs, name), use)
 				}
 			}
 		}
@@ -156,6 +156,18 @@ func (t *mapTool) place(dir, name string) string {
 		return name
 	}
 	return filepath.Join(dir, name)
+}
+
+// absolute is place for the opener, which takes relative names from the
+// configuration directory. Rows in braces are no name.
+func (t *mapTool) absolute(dir, name string) string {
+	if strings.HasPrefix(name, "{") {
+		return name
+	}
+	if abs, err := filepath.Abs(t.place(dir, name)); err == nil {
+		return abs
+	}
+	return name
 }
 
 // exists reports whether there is a file of that name, or an index of it.

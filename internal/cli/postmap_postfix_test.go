@@ -502,7 +502,7 @@ func runOurs(t *testing.T, dir string, s mapStep) outcome {
 
 // Differences of form: Postfix names a table now as the user does and now by
 // its file, and shows a byte that is not UTF-8 as "?"; a package that might be
-// missing is nothing we have; we say what to do when there is no index; postalias
+// missing is nothing we have; we say what to do when there is no index or no .cf file; postalias
 // puts single blanks between addresses.
 var mapForm = []struct {
 	like *regexp.Regexp
@@ -513,6 +513,7 @@ var mapForm = []struct {
 	{regexp.MustCompile(`\\x[0-9a-f]{2}`), "?"},
 	{regexp.MustCompile(`\. Is the postfix-\w+ package installed\?`), ""},
 	{regexp.MustCompile(`\w+: warning: there is no index of .*\n`), ""},
+	{regexp.MustCompile(`: this is the file with the parameters of the table: .*`), ""},
 	{regexp.MustCompile(` *, +`), ", "},
 	{regexp.MustCompile(`(YP_LAST_MODIFIED:?\t).*`), "$1"},
 	{regexp.MustCompile(`(YP_MASTER_NAME:?\t).*`), "$1"},

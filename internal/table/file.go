@@ -105,9 +105,7 @@ func (f *File[T]) examine(now time.Time) {
 		return
 	}
 	f.trouble = false
-	if f.o.Log != nil {
-		f.o.Log.Infof("%s has changed and was read again", f.path)
-	}
+	f.o.Info("%s has changed and was read again", f.path)
 }
 
 func (f *File[T]) complain(err error) {

@@ -62,14 +62,15 @@ type Opener struct {
 
 	Troubles Troubles // what lasts, of all tables; for Tell and Over
 
-	Log Logger             // nil: nothing is said
-	Now func() time.Time   // nil: time.Now
-	Int func(n int) int    // a random number in [0,n); nil: math/rand
-	mu  sync.Mutex         // guards what follows
-	set map[shareKey]Table // open tables that may be shared
-	all []Table            // every open table, in order of opening
-	end bool               // Close was called
-	bad map[string]bool    // tables that proxymap(8) would refuse; the log knows
+	Log  Logger             // nil: nothing is said
+	Now  func() time.Time   // nil: time.Now
+	Int  func(n int) int    // a random number in [0,n); nil: math/rand
+	mu   sync.Mutex         // guards what follows
+	set  map[shareKey]Table // open tables that may be shared
+	all  []Table            // every open table, in order of opening
+	end  bool               // Close was called
+	said Troubles           // what Warn and Info have logged
+	bad  map[string]bool    // tables that proxymap(8) would refuse; the log knows
 }
 
 // shareKey is what makes two requests ask for the same table. The zero shareKey
@@ -110,7 +111,7 @@ func (o *Opener) unsupported(typ string) error {
 // it stands for, at most once a second, when it is asked. A tool looks at the
 // error instead, which is or wraps an *Error.
 func (o *Opener) Open(ctx context.Context, spec string, use Use) (Table, error) {
-	o.checkProxy(spec, use)
+	asked := spec
 	spec = Direct(spec)
 	typ, name, ok := strings.Cut(spec, ":")
 	if !ok || typ == "" || name == "" {
@@ -120,6 +121,7 @@ func (o *Opener) Open(ctx context.Context, spec string, use Use) (Table, error) 
 	if construct == nil {
 		return newFailed(spec, use, o.unsupported(typ))
 	}
+	o.checkProxy(asked, use)
 	use.AliasSyntax = use.AliasSyntax || o.Aliases[spec]
 	key := shareKey{spec, use.Fold, use.NoSubstitution, use.NoRemote, use.SingleValue, use.AliasSyntax}
 	if t := o.shared(key); t != nil {
@@ -265,11 +267,21 @@ func (o *Opener) Path(name string) string {
 	return name
 }
 
-// Warn logs a warning, if anybody listens.
+// Warn logs a warning, if anybody listens: the same one at most once a minute,
+// for a table that cannot be opened is tried again, and may be opened for
+// several uses.
 func (o *Opener) Warn(format string, args ...any) {
-	if o.Log != nil {
-		o.Log.Warningf(format, args...)
+	text := fmt.Sprintf(format, args...)
+	o.said.Tell(o, text, "%s", text)
+}
+
+// Info logs what is good to know, once for all uses of a table.
+func (o *Opener) Info(format string, args ...any) {
+	if o.Log == nil {
+		return
 	}
+	text := fmt.Sprintf(format, args...)
+	o.said.note(o, text)
 }
 
 // Clock is the present time.

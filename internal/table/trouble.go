@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 )
@@ -42,9 +43,49 @@ func (t *Troubles) Tell(o *Opener, thing, format string, args ...any) {
 	if t.known == nil {
 		t.known = make(map[string]*trouble)
 	}
+	t.forget(now)
 	t.known[thing] = &trouble{told: now}
 	t.mu.Unlock()
-	o.Warn("%s%s", fmt.Sprintf(format, args...), again)
+	if o.Log != nil {
+		o.Log.Warningf("%s%s", fmt.Sprintf(format, args...), again)
+	}
+}
+
+// mostTroubles bounds the memory of things that a client can name.
+const mostTroubles = 1000
+
+// forget makes room for another thing: those told long ago go, or all.
+func (t *Troubles) forget(now time.Time) {
+	if len(t.known) < mostTroubles {
+		return
+	}
+	maps.DeleteFunc(t.known, func(_ string, old *trouble) bool { return now.Sub(old.told) >= troubleInterval })
+	if len(t.known) >= mostTroubles {
+		clear(t.known)
+	}
+}
+
+// noteInterval is how long a line that is no warning is not repeated: two uses
+// of one table see the same within this time.
+const noteInterval = 2 * time.Second
+
+// note logs a line that is no warning, unless it did so just now.
+func (t *Troubles) note(o *Opener, text string) {
+	now := o.Clock()
+	t.mu.Lock()
+	known := t.known[text]
+	fresh := known == nil || now.Sub(known.told) >= noteInterval
+	if fresh {
+		if t.known == nil {
+			t.known = make(map[string]*trouble)
+		}
+		t.forget(now)
+		t.known[text] = &trouble{told: now}
+	}
+	t.mu.Unlock()
+	if fresh {
+		o.Log.Infof("%s", text)
+	}
 }
 
 // Over says that thing is well again. When it was not, that is logged.

@@ -121,6 +121,9 @@ type Collector struct {
 
 // Add takes one value and reports whether it is part of the result.
 func (c *Collector) Add(text string) (bool, error) {
+	if i := strings.IndexByte(text, 0); i >= 0 {
+		text = text[:i] // a value ends there, as in C
+	}
 	if text == "" {
 		c.common.log("table %q: empty lookup result for: %q -- ignored", c.common.Table, c.key.Whole)
 		return false, nil

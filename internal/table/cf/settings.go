@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"postern/internal/origin"
 	"postern/internal/syntax"
@@ -28,7 +29,7 @@ type setting struct {
 // secrets are the parameters whose values are not to be shown.
 var secrets = []string{"password", "bind_pw"}
 
-var errEmpty = errors.New("must not be empty")
+var errEmpty = errors.New("must not be empty: write its value behind the '='")
 
 // PlacedError is an error that says where it was written. Its text does, too.
 type PlacedError struct {
@@ -67,7 +68,7 @@ func Load(o *table.Opener, name string, known []string) (*Settings, error) {
 		if os.IsPermission(err) {
 			return nil, fmt.Errorf("%w: the user that the mail server runs as may not read it; chgrp the file to that user's group, and chmod 640", table.OpenError(path, err))
 		}
-		return nil, table.OpenError(path, err)
+		return nil, fmt.Errorf("%w: this is the file with the parameters of the table: create it, or correct its name in main.cf", table.OpenError(path, err))
 	}
 	defer f.Close()
 	s.Source = path
@@ -85,8 +86,11 @@ func (s *Settings) readPrefix(o *table.Opener, name string, known []string) bool
 			s.values[k] = setting{value, at}
 		}
 	}
+	if len(s.values) == 0 {
+		return false
+	}
 	s.Source, s.Prefix = "main.cf", name+"_"
-	return len(s.values) > 0
+	return true
 }
 
 // readFile reads "name = value" lines. The last one of several with the same
@@ -103,7 +107,7 @@ func (s *Settings) readFile(o *table.Opener, f io.Reader, known []string) error 
 		}
 		name, value, err := syntax.NameValue(line.Text)
 		if err != nil {
-			return &PlacedError{at, err}
+			return &PlacedError{origin.At{File: s.Source, Line: line.Number}, withoutValue(line.Text, err)}
 		}
 		if !slices.Contains(known, name) {
 			o.Warn("%s, line %d: unknown parameter %q is ignored%s", s.Source, line.Number, name, suggestion(name, known))
@@ -112,14 +116,22 @@ func (s *Settings) readFile(o *table.Opener, f io.Reader, known []string) error 
 		if slices.Contains(secrets, name) {
 			at.Text = name + " = ..."
 		}
-		if old, ok := s.values[name]; ok && at.Text != line.Text {
-			o.Warn("%s, line %d: overriding earlier entry of line %d: %s", s.Source, line.Number, old.at.Line, name)
-		} else if ok {
-			o.Warn("%s, line %d: overriding earlier entry of line %d: %s = %s", s.Source, line.Number, old.at.Line, name, value)
+		if old, ok := s.values[name]; ok { // the value may hold a password
+			o.Warn("%s, line %d: %s overrides the earlier entry of line %d", s.Source, line.Number, name, old.at.Line)
 		}
 		s.values[name] = setting{value, at}
 	}
 	return nil
+}
+
+// withoutValue words the error of a line that is not "name = value". Only the
+// first word is shown: the rest may be a password.
+func withoutValue(line string, err error) error {
+	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	if rest == "" || strings.Contains(word, "=") {
+		return err
+	}
+	return fmt.Errorf("missing '=' after attribute name %q: write \"%s = value\"", word, word)
 }
 
 // Lookup is the value of a parameter and where it is written.

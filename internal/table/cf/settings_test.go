@@ -1,6 +1,7 @@
 package cf
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,50 @@ func FuzzSettings(f *testing.F) {
 			t.Errorf("error %q does not name the file", err)
 		}
 	})
+}
+
+// TestNoSecrets holds that what is said of a wrong file has no password in it.
+func TestNoSecrets(t *testing.T) {
+	const secret = "S3cret"
+	path := filepath.Join(t.TempDir(), "t.cf")
+	for _, text := range []string{"password S3cret\n", "password = a\npassword = S3cret\n", "hosts = a\nhosts = postgresql://u:S3cret@h/d\n", "pasword = S3cret\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var log lines
+		_, err := Load(&table.Opener{Log: &log}, path, []string{"hosts", "password"})
+		said := strings.Join(log, "\n")
+		if err != nil {
+			said += err.Error()
+		}
+		if said == "" || strings.Contains(said, secret) {
+			t.Errorf("%q: %q", text, said)
+		}
+	}
+}
+
+// lines is a log.
+type lines []string
+
+func (l *lines) Infof(format string, args ...any)    { l.Warningf(format, args...) }
+func (l *lines) Warningf(format string, args ...any) { *l = append(*l, fmt.Sprintf(format, args...)) }
+
+// TestValueEndsAtNUL holds what C sees of a value.
+func TestValueEndsAtNUL(t *testing.T) {
+	s := &Settings{Source: "t.cf", values: make(map[string]setting)}
+	c, err := NewCommon(t.Context(), &table.Opener{}, "mysql:t.cf", s, table.Use{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	collector := c.Collect(&Parts{Whole: "k"}, func() string { return "" })
+	for _, value := range []string{"john/\x00\x00", "\x00", "b"} {
+		if _, err := collector.Add(value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := collector.Finish(); err != nil || r.Value != "john/,b" {
+		t.Errorf("result %q, %v", r.Value, err)
+	}
 }
 
 // TestLongLines reads a query of many lines.

@@ -117,9 +117,7 @@ func (t *Table) answerFromText(ctx context.Context, why string, index stamp) err
 		t.once(fmt.Sprintf("%s, but %v; the index answers", why, err))
 		return t.answerFromIndex(ctx, index)
 	}
-	if t.o.Log != nil {
-		t.o.Log.Infof("%s: %s: the source text answers; run \"%s\" (table_autocompile)", t.name, why, t.command())
-	}
+	t.o.Info("%s: %s: the source text answers; run \"%s\" (table_autocompile)", t.name, why, t.command())
 	t.become(nil, rows, nil)
 	return nil
 }
@@ -133,8 +131,8 @@ func (t *Table) answerFromIndex(ctx context.Context, index stamp) error {
 	m, err := openMapping(ctx, t.format, t.index)
 	switch {
 	case err == nil:
-		if t.text != nil && t.o.Log != nil {
-			t.o.Log.Infof("%s: %s is up to date and answers again", t.name, t.index)
+		if t.text != nil {
+			t.o.Info("%s: %s is up to date and answers again", t.name, t.index)
 		}
 		t.become(m, nil, nil)
 		return nil

@@ -19,6 +19,7 @@ type conn struct {
 	*goldap.Conn
 	net    net.Conn
 	server *server
+	since  time.Time // when it became idle
 }
 
 // dial connects to a server and logs in, within the timeout. The error names
@@ -40,11 +41,16 @@ func (l *login) dial(ctx context.Context, s *server) (*conn, error) {
 
 // failure is err with the name of the server, unless it has a place.
 func (s *server) failure(err error) error {
-	var placed *cf.PlacedError
-	if errors.As(err, &placed) {
+	if isPlaced(err) {
 		return err
 	}
 	return fmt.Errorf("%s: %w", s.url, err)
+}
+
+// isPlaced reports whether err blames a line of the configuration.
+func isPlaced(err error) bool {
+	var placed *cf.PlacedError
+	return errors.As(err, &placed)
 }
 
 // connect makes a connection that is encrypted if it shall be.

@@ -47,10 +47,12 @@
 // The servers are tried in their order when a connection is needed. A table has
 // up to eight, and uses them again. timeout bounds each connect, login and
 // search. A server that failed is tried again after 5 seconds; when none is
-// left, lookups fail at once meanwhile. A connection that turns out to be dead
-// is replaced, and the search repeated once. What is wrong with a server is
-// logged once a minute, and when it is over. The first lookup is what connects:
-// a table opens when its servers are down.
+// left, lookups fail at once meanwhile. A connection is closed after a minute
+// without use. When one that was used before turns out to be dead, or is not
+// answered within timeout, it is replaced, with all that are idle, and the search
+// repeated once. What is wrong with a server is logged once a minute for all
+// tables that ask it, and when it is over; the *table.Error says Told. The first
+// lookup is what connects: a table opens when its servers are down.
 //
 // # Differences from Postfix
 //

@@ -13,6 +13,7 @@ import (
 const (
 	maxConnections = 8               // of one table
 	retryPause     = 5 * time.Second // before a server that failed is tried again
+	maxIdle        = time.Minute     // a connection without use is closed after this
 )
 
 var errClosed = errors.New("table is closed")
@@ -24,16 +25,20 @@ type pool struct {
 	opener *table.Opener
 	slots  chan struct{} // one for each connection in use
 
-	troubles table.Troubles
-
 	mu     sync.Mutex // guards what follows, and the state of the servers
 	idle   []*conn    // the last one used is last
+	reaper *time.Timer
 	closed bool
 }
 
 func newPool(o *table.Opener, name string, l *login) *pool {
 	return &pool{login: l, name: name, opener: o, slots: make(chan struct{}, maxConnections)}
 }
+
+// toldError is an error that was logged when it began.
+type toldError struct{ error }
+
+func (e *toldError) Unwrap() error { return e.error }
 
 // enter waits until fewer than maxConnections are in use. leave must follow.
 func (p *pool) enter(ctx context.Context) error {
@@ -50,7 +55,9 @@ func (p *pool) enter(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return fmt.Errorf("all %d connections are busy", maxConnections)
+		err := fmt.Errorf("all %d connections are busy", maxConnections)
+		p.opener.Troubles.Tell(p.opener, p.name+" connections", "%s: %v", p.name, err)
+		return &toldError{err}
 	}
 }
 
@@ -66,8 +73,10 @@ func (p *pool) usable() error {
 	return nil
 }
 
-// take returns a connection that was used before, nil when there is none.
+// take returns a connection that was used before, nil when there is none. What
+// was idle for long is closed first: a firewall may have forgotten it.
 func (p *pool) take() *conn {
+	p.expire()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for n := len(p.idle); n > 0; n = len(p.idle) {
@@ -86,7 +95,11 @@ func (p *pool) put(c *conn, err error) {
 	p.mu.Lock()
 	keep := err == nil && !p.closed && !c.IsClosing()
 	if keep {
+		c.since = p.opener.Clock()
 		p.idle = append(p.idle, c)
+		if p.reaper == nil {
+			p.reaper = time.AfterFunc(maxIdle, p.reap)
+		}
 	}
 	p.mu.Unlock()
 	if !keep {
@@ -94,8 +107,47 @@ func (p *pool) put(c *conn, err error) {
 	}
 }
 
+// expire closes the connections that were idle for long.
+func (p *pool) expire() {
+	before := p.opener.Clock().Add(-maxIdle)
+	p.discard(func(c *conn) bool { return !c.since.After(before) })
+}
+
+// reap expires connections, and comes again while there are others.
+func (p *pool) reap() {
+	p.expire()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaper = nil
+	if len(p.idle) > 0 && !p.closed {
+		p.reaper = time.AfterFunc(maxIdle, p.reap)
+	}
+}
+
+// drop closes the idle connections to a server.
+func (p *pool) drop(s *server) { p.discard(func(c *conn) bool { return c.server == s }) }
+
+// discard closes the idle connections that are not wanted.
+func (p *pool) discard(unwanted func(c *conn) bool) {
+	p.mu.Lock()
+	var out, kept []*conn
+	for _, c := range p.idle {
+		if unwanted(c) {
+			out = append(out, c)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	p.idle = kept
+	p.mu.Unlock()
+	for _, c := range out {
+		c.Close()
+	}
+}
+
 // dial connects to the first server that lets us. Servers that failed a moment
-// ago are passed over; when that leaves none, the error says why they failed.
+// ago are passed over; when that leaves none, the error says why they failed,
+// and was told.
 func (p *pool) dial(ctx context.Context) (*conn, error) {
 	var errs []error
 	for _, s := range p.servers {
@@ -103,7 +155,6 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 		if err == nil {
 			var c *conn
 			if c, err = p.login.dial(ctx, s); err == nil {
-				p.works(s)
 				return c, nil
 			}
 			if ctx.Err() != nil {
@@ -113,7 +164,7 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 		}
 		errs = append(errs, err)
 	}
-	return nil, oneLine(errs)
+	return nil, &toldError{oneLine(errs)}
 }
 
 // oneLine joins errors with semicolons: a log has one line for all.
@@ -141,27 +192,41 @@ func (p *pool) turn(s *server) error {
 	return nil
 }
 
+// works notes that a server answered on a new connection.
 func (p *pool) works(s *server) {
 	p.mu.Lock()
 	s.err = nil
 	p.mu.Unlock()
-	p.troubles.Over(p.opener, s.url, "%s: %s answers again", p.name, s.url)
+	p.opener.Troubles.Over(p.opener, thing(s), "%s answers again", thing(s))
+	p.opener.Troubles.Over(p.opener, p.thing(s), "%s: %s lets us in again", p.name, s.url)
 }
 
+// fails notes and logs that a server cannot be used.
 func (p *pool) fails(s *server, err error) {
 	p.mu.Lock()
 	s.err, s.until = err, p.opener.Clock().Add(retryPause)
 	p.mu.Unlock()
-	p.troubles.Tell(p.opener, s.url, "%s: %v", p.name, err)
+	about := thing(s)
+	if isPlaced(err) {
+		about = p.thing(s)
+	}
+	p.opener.Troubles.Tell(p.opener, about, "%s: %v", p.name, err)
 }
+
+// thing is what the trouble with a server is about, of all tables that ask it.
+func thing(s *server) string { return "LDAP server " + s.url }
+
+// thing is what a trouble is about that a line of the table brings about: other
+// tables may get on with the server.
+func (p *pool) thing(s *server) string { return p.name + " at " + s.url }
 
 // close closes what is idle. What is in use is closed when it is put back.
 func (p *pool) close() {
 	p.mu.Lock()
-	idle := p.idle
-	p.idle, p.closed = nil, true
-	p.mu.Unlock()
-	for _, c := range idle {
-		c.Close()
+	p.closed = true
+	if p.reaper != nil {
+		p.reaper.Stop()
 	}
+	p.mu.Unlock()
+	p.discard(func(*conn) bool { return true })
 }

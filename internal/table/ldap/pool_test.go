@@ -27,7 +27,8 @@ type relay struct {
 	most   int64 // connections at a time
 	open   atomic.Int64
 	dials  atomic.Int64
-	mute   atomic.Bool // takes connections and says nothing
+	mute   atomic.Bool  // takes connections and says nothing
+	lost   atomic.Int64 // connections up to this number swallow what is said
 }
 
 func newRelay(t *testing.T, target string) *relay {
@@ -66,7 +67,7 @@ func (r *relay) again(t *testing.T) {
 func (r *relay) serve(c net.Conn) {
 	r.mu.Lock()
 	r.conns = append(r.conns, c)
-	r.dials.Add(1)
+	number := r.dials.Add(1)
 	r.most = max(r.most, r.open.Add(1))
 	r.mu.Unlock()
 	defer r.open.Add(-1)
@@ -80,8 +81,20 @@ func (r *relay) serve(c net.Conn) {
 		return
 	}
 	go func() { io.Copy(to, c); to.Close() }()
-	io.Copy(c, to)
+	io.Copy(writer(func(p []byte) (int, error) {
+		if number <= r.lost.Load() {
+			return len(p), nil
+		}
+		return c.Write(p)
+	}), to)
 }
+
+type writer func(p []byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+// silence lets no answer through on the connections that are open now.
+func (r *relay) silence() { r.lost.Store(r.dials.Load()) }
 
 // cut ends all connections.
 func (r *relay) cut() {
@@ -154,7 +167,7 @@ func TestServerDown(t *testing.T) {
 	logged("not tried")
 	now.add(5 * time.Second)
 	want(t, tab, "up", "v")
-	logged("up", "info: TABLE: ldap://ADDRESS answers again")
+	logged("up", "info: LDAP server ldap://ADDRESS answers again")
 
 	r.cut() // as a restart of the server does
 	want(t, tab, "after a dead connection", "v")
@@ -367,5 +380,100 @@ func TestOrigin(t *testing.T) {
 	var e *table.Error
 	if !errors.As(err, &e) || e.At.Line != 3 || !strings.Contains(err.Error(), "3 values where virtual_mailbox_maps needs one: ldapsearch -b") {
 		t.Errorf("three values: %v", err)
+	}
+}
+
+// TestTold holds that a failure says whether the log has it, and that tables
+// which ask the same server tell of it once.
+func TestTold(t *testing.T) {
+	s := directory(t)
+	r := newRelay(t, s.address)
+	log, now := new(recorder), &clock{now: time.Unix(1e9, 0)}
+	o := &table.Opener{Log: log, Now: now.Now}
+	server := "server_host = " + r.Addr().String()
+	first, second := one(t, o, s, server), one(t, o, s, server)
+	told := func(tab table.Table, want bool) {
+		t.Helper()
+		_, err := tab.Lookup(t.Context(), "k")
+		var e *table.Error
+		if !errors.As(err, &e) || e.Told != want {
+			t.Errorf("Lookup: %+v, want Told = %v", e, want)
+		}
+	}
+	r.Close()
+	for range 3 {
+		told(first, true)
+		told(second, true)
+		now.add(retry)
+	}
+	if lines := log.take(); len(lines) != 1 {
+		t.Errorf("log of a server that is down: %q, want one line", lines)
+	}
+	r.again(t)
+	want(t, first, "up", "v")
+	want(t, second, "up", "v")
+	if got, want := log.take(), []string{"info: LDAP server ldap://" + r.Addr().String() + " answers again"}; !cmp.Equal(got, want) {
+		t.Errorf("log of a server that is back: %q, want %q", got, want)
+	}
+	base := s.branch(t)
+	told(open(t, o, server+"\nsearch_base = ou=none,"+base+"\nquery_filter = (postKey=%s)\n", table.Use{}), false)
+}
+
+const retry = 5 * time.Second
+
+// TestMuteTold holds that a server which takes connections and says nothing is
+// not told of as well in between.
+func TestMuteTold(t *testing.T) {
+	s := directory(t)
+	r := newRelay(t, s.address)
+	r.mute.Store(true)
+	log, now := new(recorder), &clock{now: time.Unix(1e9, 0)}
+	tab := one(t, &table.Opener{Log: log, Now: now.Now}, s, "timeout = 1", "bind = no", "server_host = "+r.Addr().String())
+	for range 2 {
+		want(t, tab, "mute", "error")
+		now.add(retry)
+	}
+	if lines := log.take(); len(lines) != 1 || !strings.HasSuffix(lines[0], "no answer within the timeout of 1s") {
+		t.Errorf("log %q, want one line", lines)
+	}
+}
+
+// TestForgotten holds that connections which a firewall forgot cost one timeout
+// for all of them, and no failure.
+func TestForgotten(t *testing.T) {
+	s := directory(t)
+	r := newRelay(t, s.address)
+	log := new(recorder)
+	tab := one(t, &table.Opener{Log: log}, s, "timeout = 1", "server_host = "+r.Addr().String())
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() { ask(t, tab, "k") })
+	}
+	wait.Wait()
+	r.silence()
+	before := r.dials.Load()
+	for range 3 {
+		want(t, tab, "forgotten", "v")
+	}
+	if n := r.dials.Load() - before; n != 1 || len(log.take()) != 0 {
+		t.Errorf("%d new connections, want 1 and an empty log", n)
+	}
+}
+
+// TestIdle closes a connection after a minute without use.
+func TestIdle(t *testing.T) {
+	s := directory(t)
+	r := newRelay(t, s.address)
+	now := &clock{now: time.Unix(1e9, 0)}
+	tab := one(t, &table.Opener{Now: now.Now}, s, "server_host = "+r.Addr().String())
+	for _, step := range []struct {
+		pause time.Duration
+		dials int64
+	}{{0, 1}, {59 * time.Second, 1}, {59 * time.Second, 1}, {time.Minute, 2}} {
+		now.add(step.pause)
+		want(t, tab, "after "+step.pause.String(), "v")
+		if n := r.dials.Load(); n != step.dials {
+			t.Errorf("after %v: %d connections, want %d", step.pause, n, step.dials)
+		}
 	}
 }

@@ -70,12 +70,14 @@ func (t *ldapTable) Lookup(ctx context.Context, key string) (table.Result, error
 
 // failure blames the line that err names, else that of query_filter.
 func (t *ldapTable) failure(key string, err error) error {
-	at := t.filterAt
+	e := &table.Error{Table: t.Table, Key: key, At: t.filterAt, Err: err}
 	var placed *cf.PlacedError
 	if errors.As(err, &placed) {
-		at = placed.At
+		e.At = placed.At
 	}
-	return t.Failure(key, at, err)
+	var told *toldError
+	e.Told = errors.As(err, &told)
+	return e
 }
 
 func (t *ldapTable) lookup(ctx context.Context, key string) (table.Result, error) {
@@ -100,24 +102,34 @@ func (t *ldapTable) lookup(ctx context.Context, key string) (table.Result, error
 }
 
 // ask asks once, and once more when a connection that was used before turns out
-// to be dead. When a new one is of no use, its server counts as failed.
+// to be dead or says nothing; the others to that server are given up then. When
+// a new one is of no use, its server counts as failed.
 func (t *ldapTable) ask(ctx context.Context, key *cf.Parts) (table.Result, error) {
 	if c := t.pool.take(); c != nil {
 		result, err := t.expand(ctx, c, key)
-		if !errors.Is(err, errLost) {
+		if !isUseless(err) || ctx.Err() != nil {
 			return result, err
 		}
+		t.pool.drop(c.server)
 	}
 	c, err := t.pool.dial(ctx)
 	if err != nil {
 		return table.Result{}, err
 	}
 	result, err := t.expand(ctx, c, key)
-	if errors.Is(err, errLost) || errors.Is(err, errTimeout) {
+	switch {
+	case ctx.Err() != nil:
+	case isUseless(err):
 		t.pool.fails(c.server, err)
+		err = &toldError{err}
+	default:
+		t.pool.works(c.server)
 	}
 	return result, err
 }
+
+// isUseless reports whether err came from the connection, not from the server.
+func isUseless(err error) bool { return errors.Is(err, errLost) || errors.Is(err, errTimeout) }
 
 // expand makes the result of a key, and gives the connection back.
 func (t *ldapTable) expand(ctx context.Context, c *conn, key *cf.Parts) (result table.Result, err error) {

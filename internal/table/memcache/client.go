@@ -13,7 +13,10 @@ import (
 	"time"
 )
 
-const maxConnections = 8 // of one table
+const (
+	maxConnections = 8           // of one table
+	maxIdle        = time.Minute // a connection without use is closed after this
+)
 
 var (
 	errClosed = errors.New("table is closed")
@@ -31,6 +34,7 @@ type client struct {
 
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // the last one used is last
+	reaper *time.Timer
 	closed bool
 	down   error     // why the server took no connection the last time
 	until  time.Time // it is not to be tried before
@@ -43,7 +47,8 @@ type limits struct {
 
 type conn struct {
 	net.Conn
-	r *bufio.Reader
+	r     *bufio.Reader
+	since time.Time // when it became idle
 }
 
 // downError is the error of a server that takes no connection.
@@ -115,6 +120,9 @@ func (c *client) try(ctx context.Context, conn *conn, command string, read func(
 	if err == nil {
 		err = read(conn.r)
 	}
+	if err != nil {
+		err = c.plain(err)
+	}
 	if !stop() {
 		err = ctx.Err() // the deadline may strike yet
 	}
@@ -139,8 +147,10 @@ func (c *client) enter(ctx context.Context) error {
 	}
 }
 
-// take returns a connection that was used before, nil when there is none.
+// take returns a connection that was used before, nil when there is none. What
+// was idle for long is closed first: a firewall may have forgotten it.
 func (c *client) take() *conn {
+	c.expire()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.idle)
@@ -156,19 +166,51 @@ func (c *client) take() *conn {
 func (c *client) put(conn *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed {
-		c.idle = append(c.idle, conn)
+	if c.closed {
+		return false
 	}
-	return !c.closed
+	conn.since = c.now()
+	c.idle = append(c.idle, conn)
+	if c.reaper == nil {
+		c.reaper = time.AfterFunc(maxIdle, c.reap)
+	}
+	return true
+}
+
+// reap expires connections, and comes again while there are others.
+func (c *client) reap() {
+	c.expire()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reaper = nil
+	if len(c.idle) > 0 && !c.closed {
+		c.reaper = time.AfterFunc(maxIdle, c.reap)
+	}
+}
+
+// expire closes the connections that were idle for long.
+func (c *client) expire() {
+	before := c.now().Add(-maxIdle)
+	c.discard(func(conn *conn) bool { return !conn.since.After(before) })
 }
 
 // drop closes the connections that are not in use.
-func (c *client) drop() {
+func (c *client) drop() { c.discard(func(*conn) bool { return true }) }
+
+// discard closes the idle connections that are not wanted.
+func (c *client) discard(unwanted func(conn *conn) bool) {
 	c.mu.Lock()
-	idle := c.idle
-	c.idle = nil
+	var out, kept []*conn
+	for _, conn := range c.idle {
+		if unwanted(conn) {
+			out = append(out, conn)
+		} else {
+			kept = append(kept, conn)
+		}
+	}
+	c.idle = kept
 	c.mu.Unlock()
-	for _, conn := range idle {
+	for _, conn := range out {
 		conn.Close()
 	}
 }
@@ -176,6 +218,9 @@ func (c *client) drop() {
 func (c *client) close() {
 	c.mu.Lock()
 	c.closed = true
+	if c.reaper != nil {
+		c.reaper.Stop()
+	}
 	c.mu.Unlock()
 	c.drop()
 }
@@ -207,7 +252,7 @@ func (c *client) dial(ctx context.Context) (*conn, error) {
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		err = &downError{shorter(err)}
+		err = &downError{c.plain(err)}
 	}
 	c.mu.Lock()
 	c.down, c.until = err, c.now().Add(c.pause)
@@ -215,21 +260,7 @@ func (c *client) dial(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{nc, bufio.NewReader(nc)}, nil
-}
-
-// shorter leaves out of a failure to connect which address and name server were
-// asked.
-func shorter(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return errors.New(dns.Err)
-	}
-	return err
+	return &conn{Conn: nc, r: bufio.NewReader(nc)}, nil
 }
 
 // unexpected is the error of an answer that is not understood.
@@ -238,9 +269,14 @@ func unexpected(line string) error {
 }
 
 // tooLargeError is the error of a value that is larger than data_size_limit.
-type tooLargeError struct{ size int }
+type tooLargeError struct {
+	key  string
+	size int
+}
 
-func (e *tooLargeError) Error() string { return fmt.Sprintf("a value has %d bytes", e.size) }
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("the value of %q has %d bytes", e.key, e.size)
+}
 
 // readLine reads a line without its end. It does not read more than the limit.
 func (l limits) readLine(r *bufio.Reader) (string, error) {
@@ -248,7 +284,7 @@ func (l limits) readLine(r *bufio.Reader) (string, error) {
 	for line.Len() < l.line {
 		b, err := r.ReadByte()
 		if err != nil {
-			return "", lost(err)
+			return "", err
 		}
 		if b == '\n' {
 			return strings.TrimSuffix(line.String(), "\r"), nil
@@ -258,16 +294,9 @@ func (l limits) readLine(r *bufio.Reader) (string, error) {
 	return "", fmt.Errorf("%w is longer than line_size_limit = %d", unexpected(line.String()), l.line)
 }
 
-// lost words the end of a connection.
-func lost(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the server closed the connection")
-	}
-	return shorter(err)
-}
-
 // readValue reads the answer to "get key": errMiss is "END". Otherwise it is
-// "VALUE key flags bytes", the value, and "END".
+// "VALUE key flags bytes", the value, and "END". A value ends at its first NUL,
+// as in Postfix.
 func (l limits) readValue(r *bufio.Reader, key string) (string, error) {
 	line, err := l.readLine(r)
 	if err != nil {
@@ -285,11 +314,11 @@ func (l limits) readValue(r *bufio.Reader, key string) (string, error) {
 		return "", unexpected(line)
 	}
 	if size > l.data {
-		return "", &tooLargeError{size}
+		return "", &tooLargeError{key, size}
 	}
 	text := make([]byte, size+len("\r\n"))
 	if _, err := io.ReadFull(r, text); err != nil {
-		return "", lost(err)
+		return "", err
 	}
 	value, ok := strings.CutSuffix(string(text), "\r\n")
 	if !ok {
@@ -301,5 +330,6 @@ func (l limits) readValue(r *bufio.Reader, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	value, _, _ = strings.Cut(value, "\x00")
 	return value, nil
 }

@@ -14,6 +14,8 @@ func TestReadValue(t *testing.T) {
 		{reply: "VALUE k 0 3\r\nabc\r\nEND\r\n", want: "abc"},
 		{reply: "VALUE k 0 0\r\n\r\nEND\r\n"},
 		{reply: "VALUE k 0 4 77\na\r\nb\r\nEND\n", want: "a\r\nb"},
+		{reply: "VALUE k 0 3\r\na\x00b\r\nEND\r\n", want: "a"},
+		{reply: "VALUE k 0 2\r\n\x00b\r\nEND\r\n"},
 		{reply: "END\r\n", wantErr: "no such key"},
 		{reply: "", wantErr: "the server closed the connection"},
 		{reply: "END", wantErr: "the server closed the connection"},
@@ -21,7 +23,7 @@ func TestReadValue(t *testing.T) {
 		{reply: "VALUE x 0 3\r\nabc\r\nEND\r\n", wantErr: `unexpected answer "VALUE x 0 3"`},
 		{reply: "VALUE k 0 -1\r\nabc\r\nEND\r\n", wantErr: `unexpected answer "VALUE k 0 -1"`},
 		{reply: "VALUE k 0\r\n", wantErr: `unexpected answer "VALUE k 0"`},
-		{reply: "VALUE k 0 11\r\n", wantErr: "a value has 11 bytes"},
+		{reply: "VALUE k 0 11\r\n", wantErr: `the value of "k" has 11 bytes`},
 		{reply: "VALUE k 0 99999999999999999999\r\n", wantErr: `unexpected answer "VALUE k 0 99999999999999999999"`},
 		{reply: "VALUE k 0 3\r\nabcd\r\nEND\r\n", wantErr: "a value does not end where it should"},
 		{reply: "VALUE k 0 3\r\nabc", wantErr: "the server closed the connection"},
@@ -33,7 +35,7 @@ func TestReadValue(t *testing.T) {
 		got, err := l.readValue(bufio.NewReader(strings.NewReader(tt.reply)), "k")
 		text := ""
 		if err != nil {
-			text = err.Error()
+			text = (&client{}).plain(err).Error()
 		}
 		if got != tt.want || text != tt.wantErr {
 			t.Errorf("readValue(%q) = %q, %q; want %q, %q", tt.reply, got, text, tt.want, tt.wantErr)
@@ -44,7 +46,7 @@ func TestReadValue(t *testing.T) {
 // FuzzReply holds that a value is what the answer says, and that nothing behind
 // the answer is read.
 func FuzzReply(f *testing.F) {
-	for _, reply := range []string{"END\r\n", "VALUE k 0 3\r\nabc\r\nEND\r\n", "VALUE k 0 0\n\r\nEND\n", "VALUE k 1 5 9\r\na\r\nbc\r\nEND\r\nEND", "VALUE k 0 5\r\n", "ERROR", "\r\n"} {
+	for _, reply := range []string{"END\r\n", "VALUE k 0 3\r\nabc\r\nEND\r\n", "VALUE k 0 0\n\r\nEND\n", "VALUE k 1 5 9\r\na\r\nbc\r\nEND\r\nEND", "VALUE k 0 3\r\na\x00b\r\nEND\r\n", "VALUE k 0 5\r\n", "ERROR", "\r\n"} {
 		f.Add(reply, 1024, 10240)
 		f.Add(reply, 5, 2)
 	}
@@ -63,7 +65,7 @@ func FuzzReply(f *testing.F) {
 			if value != "" {
 				t.Errorf("value %q with error %v", value, err)
 			}
-		case len(value) > l.data || !strings.HasPrefix(read, "VALUE k ") || !strings.HasSuffix(strings.TrimRight(read, "\r\n"), value+"\r\nEND"):
+		case len(value) > l.data || !strings.HasPrefix(read, "VALUE k ") || strings.Contains(value, "\x00") || !strings.Contains(read, "\n"+value+"\x00") && !strings.HasSuffix(strings.TrimRight(read, "\r\n"), value+"\r\nEND"):
 			t.Errorf("%q is taken for the value %q", read, value)
 		}
 	})

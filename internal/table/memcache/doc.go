@@ -22,7 +22,8 @@
 // for ttl seconds, with flags, if it has no more than data_size_limit bytes. That
 // it could not be stored is logged and harms nobody. Without a backup a server
 // that does not answer is a failing lookup, and so is a value of more than
-// data_size_limit bytes, or an answer that is not understood.
+// data_size_limit bytes, or an answer that is not understood. A value ends at its
+// first NUL, as in Postfix.
 //
 // A key with white space or control characters is not found, and the backup is
 // not asked. One that is too long for memcached, more than 250 bytes, is looked
@@ -30,12 +31,13 @@
 //
 // # The server
 //
-// A table has up to eight connections, and uses them again. timeout bounds
+// A table has up to eight connections, and uses them again; one without use is
+// closed after a minute. timeout bounds
 // connecting and each command. A command is tried max_try times, with a pause of
 // retry_pause seconds; a server that takes no connection is not asked again
 // before that pause is over, lookups do without it meanwhile. What is wrong is
-// logged once a minute, and when it is over. A table opens when its server is
-// down.
+// logged once a minute for all tables that ask the server, and when it is over;
+// the *table.Error says Told. A table opens when its server is down.
 //
 // Whoever reaches the server can change what it says. So the type is refused
 // where a table decides about the rights of a mailbox (Use.NoRemote).

@@ -80,7 +80,6 @@ type memcacheTable struct {
 	ttl      int
 	flags    int
 	backup   table.Table // nil: none; it belongs to the opener
-	troubles table.Troubles
 }
 
 var _ table.Table = (*memcacheTable)(nil)
@@ -222,17 +221,17 @@ func (t *memcacheTable) Lookup(ctx context.Context, key string) (table.Result, e
 func (t *memcacheTable) ask(ctx context.Context, key, name string) (table.Result, error) {
 	value, err := t.client.get(ctx, name)
 	if err == nil || errors.Is(err, errMiss) {
-		t.troubles.Over(t.opener, "", "%s: %s answers again", t.Table, t.client.address)
+		t.opener.Troubles.Over(t.opener, t.server(), "%s answers again", t.server())
 	}
 	if err == nil {
 		at := origin.At{Table: t.Table, Key: key, Query: "get " + name, Row: map[string]string{"value": value}}
 		return table.Result{Value: value, At: []origin.At{at}}, nil
 	}
-	if ctx.Err() != nil || t.backup == nil && !errors.Is(err, errMiss) {
-		return table.Result{}, t.failure(key, t.told(ctx, err))
-	}
 	if !errors.Is(err, errMiss) {
-		t.told(ctx, err)
+		told := t.told(ctx, t.server(), err)
+		if ctx.Err() != nil || t.backup == nil {
+			return table.Result{}, t.failure(key, told)
+		}
 	}
 	result, failure := t.askBackup(ctx, key)
 	if failure == nil && isAnswer(err) {
@@ -253,35 +252,48 @@ func (t *memcacheTable) askBackup(ctx context.Context, key string) (table.Result
 // store keeps what the backup said.
 func (t *memcacheTable) store(ctx context.Context, name, value string) {
 	if limit := t.client.limits.data; len(value) > limit {
-		t.troubles.Tell(t.opener, paramData, "%s: a value of %d bytes is not stored: %s = %d", t.Table, len(value), paramData, limit)
+		t.opener.Troubles.Tell(t.opener, t.Table+" store", "%s: the value of %q is not stored, it has %d bytes: %s = %d", t.Table, name, len(value), paramData, limit)
 		return
 	}
 	if err := t.client.set(ctx, name, value, t.flags, t.ttl); err != nil {
-		t.told(ctx, err)
+		t.told(ctx, t.server()+" store", err) // it has just answered
 	}
 }
 
-// told logs what is wrong with the server, and says where it is named.
-func (t *memcacheTable) told(ctx context.Context, err error) error {
+// server is the name under which it is told what is wrong with the server.
+// Tables that ask the same server share it.
+func (t *memcacheTable) server() string { return "memcached server " + t.client.address }
+
+// toldError is an error that was logged when it began.
+type toldError struct{ error }
+
+func (e *toldError) Unwrap() error { return e.error }
+
+// told logs what is wrong with the server, or with what it holds, and says which
+// line is to blame. It is silent when the caller went away.
+func (t *memcacheTable) told(ctx context.Context, about string, err error) error {
 	var large *tooLargeError
 	switch {
 	case ctx.Err() != nil:
 		return err
 	case errors.As(err, &large):
+		about = t.Table + " " + paramData
 		err = t.settings.Wrong(paramData, fmt.Errorf("%w, the limit is %d", err, t.client.limits.data))
 	default:
 		err = t.settings.Wrong(paramServer, fmt.Errorf("%s: %w", t.client.address, err))
 	}
-	t.troubles.Tell(t.opener, "", "%s: %v", t.Table, err)
-	return err
+	t.opener.Troubles.Tell(t.opener, about, "%s: %v", t.Table, err)
+	return &toldError{err}
 }
 
 // failure blames the line that err names, else that of key_format.
 func (t *memcacheTable) failure(key string, err error) error {
-	at := t.formatAt
+	e := &table.Error{Table: t.Table, Key: key, At: t.formatAt, Err: err}
 	var placed *cf.PlacedError
 	if errors.As(err, &placed) {
-		at = placed.At
+		e.At = placed.At
 	}
-	return t.Failure(key, at, err)
+	var told *toldError
+	e.Told = errors.As(err, &told)
+	return e
 }

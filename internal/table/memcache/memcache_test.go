@@ -262,7 +262,7 @@ func TestBackup(t *testing.T) {
 	if got := ask(t, tab, "john@example.test"); got != "changed" {
 		t.Errorf("after a change in memcached: %q", got)
 	}
-	want := []string{"memcache:t.cf: a value of 10 bytes is not stored: data_size_limit = 9"}
+	want := []string{`memcache:t.cf: the value of "` + prefix + `long@example.test" is not stored, it has 10 bytes: data_size_limit = 9`}
 	if diff := cmp.Diff(want, log.take(dir)); diff != "" {
 		t.Errorf("log (-want +got)\n%s", diff)
 	}
@@ -313,7 +313,8 @@ func TestServerDown(t *testing.T) {
 			t.Errorf("%s: log (-want +got)\n%s", when, diff)
 		}
 	}
-	step("down when it was opened", "error", "backup", "memcache:t.cf: t.cf, line 1: memcache: ADDRESS: connect: connection refused")
+	const refused = "memcache:t.cf: t.cf, line 1: memcache: ADDRESS: connection refused: is memcached running there, and does it listen on this address and port (-l and -p)?"
+	step("down when it was opened", "error", "backup", refused)
 	step("still", "error", "backup")
 	m, err := start(program, address)
 	if err != nil {
@@ -323,7 +324,7 @@ func TestServerDown(t *testing.T) {
 	step("up, but not tried yet", "error", "backup")
 	now = now.Add(time.Second)
 	m.set(t, "john@example.test", "cached")
-	step("up", "cached", "cached", "info: memcache:t.cf: ADDRESS answers again")
+	step("up", "cached", "cached", "info: memcached server ADDRESS answers again")
 	m.stop()
 	if m, err = start(program, address); err != nil {
 		t.Fatal(err)
@@ -331,7 +332,70 @@ func TestServerDown(t *testing.T) {
 	m.set(t, "john@example.test", "restarted")
 	step("restarted", "restarted", "restarted")
 	m.stop()
-	step("stopped", "error", "backup", "memcache:t.cf: t.cf, line 1: memcache: ADDRESS: connect: connection refused")
+	step("stopped", "error", "backup", refused)
+}
+
+// TestTold holds that a failure says that the log has it, and that tables which
+// ask the same server tell of it once.
+func TestTold(t *testing.T) {
+	large, _ := strange(t, "VALUE k 0 20000\r\n")
+	for server, tellers := range map[string]int{freePort(): 1, large: 2} {
+		log := new(recorder)
+		o := &table.Opener{Log: log}
+		first, _ := open(t, o, "memcache = inet:"+server+"\n", table.Use{})
+		second, _ := open(t, o, "memcache = inet:"+server+"\n", table.Use{})
+		for range 3 {
+			for _, tab := range []table.Table{first, second} {
+				_, err := tab.Lookup(t.Context(), "k")
+				var e *table.Error
+				if !errors.As(err, &e) || !e.Told {
+					t.Errorf("Lookup: %v, want a failure that is told", err)
+				}
+			}
+		}
+		if lines := log.take(""); len(lines) != tellers {
+			t.Errorf("log %q, want %d lines", lines, tellers)
+		}
+	}
+}
+
+// TestIdle closes a connection after a minute without use.
+func TestIdle(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var dials atomic.Int64
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			dials.Add(1)
+			go func() {
+				defer c.Close()
+				for buf := make([]byte, 100); ; {
+					if _, err := c.Read(buf); err != nil {
+						return
+					}
+					io.WriteString(c, "END\r\n")
+				}
+			}()
+		}
+	}()
+	now := time.Unix(1e9, 0)
+	tab, _ := open(t, &table.Opener{Now: func() time.Time { return now }}, "memcache = inet:"+l.Addr().String()+"\n", table.Use{})
+	for _, step := range []struct {
+		pause time.Duration
+		dials int64
+	}{{0, 1}, {59 * time.Second, 1}, {59 * time.Second, 1}, {time.Minute, 2}} {
+		now = now.Add(step.pause)
+		if got := ask(t, tab, "k"); got != "-" || dials.Load() != step.dials {
+			t.Errorf("after %v: %s on connection %d, want - on %d", step.pause, got, dials.Load(), step.dials)
+		}
+	}
 }
 
 func TestSocket(t *testing.T) {
@@ -455,6 +519,8 @@ var wrong = []struct {
 	{name: "circle", cf: "backup = memcache:{dir}/t.cf\n"},
 	{name: "security", cf: "memcache = inet:127.0.0.1:11211\n", use: table.Use{NoRemote: true}},
 	{name: "server down", cf: "memcache = inet:{closed}\n", ask: true},
+	{name: "no socket", cf: "memcache = unix:/none/memcached\n", ask: true},
+	{name: "mute server", cf: "memcache = inet:{mute}\ntimeout = 1\nmax_try = 1\n", ask: true},
 	{name: "not memcached", cf: "memcache = inet:{garbage}\nmax_try = 1\n", ask: true},
 	{name: "value too large", cf: "memcache = inet:{large}\n", ask: true},
 }
@@ -463,13 +529,14 @@ var wrong = []struct {
 // testdata/messages.
 func TestMessages(t *testing.T) {
 	closed := freePort()
+	mute, _ := strange(t, "")
 	garbage, _ := strange(t, "HTTP/1.1 400 Bad Request\r\n")
 	large, _ := strange(t, "VALUE k 0 20000\r\n")
 	var out strings.Builder
 	for _, tt := range wrong {
 		dir, log := t.TempDir(), new(recorder)
 		if tt.cf != "" {
-			cf := strings.NewReplacer("{dir}", dir, "{closed}", closed, "{garbage}", garbage, "{large}", large).Replace(tt.cf)
+			cf := strings.NewReplacer("{dir}", dir, "{closed}", closed, "{mute}", mute, "{garbage}", garbage, "{large}", large).Replace(tt.cf)
 			if err := os.WriteFile(dir+"/t.cf", []byte(cf), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -488,7 +555,7 @@ func TestMessages(t *testing.T) {
 			fmt.Fprintf(&out, "-> error: %s\n", err)
 		}
 		out.WriteString("\n")
-		text := strings.NewReplacer(dir+"/", "", closed, "ADDRESS", garbage, "ADDRESS", large, "ADDRESS").Replace(out.String())
+		text := strings.NewReplacer(dir+"/", "", closed, "ADDRESS", mute, "ADDRESS", garbage, "ADDRESS", large, "ADDRESS").Replace(out.String())
 		out.Reset()
 		out.WriteString(text)
 	}

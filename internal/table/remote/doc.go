@@ -29,8 +29,11 @@
 // without use, and 100 seconds in all. A lookup that meets a closed connection,
 // or whose connection is closed before the reply is complete, is tried once more
 // on a new one. A server that cannot be reached is a failure at once. A lookup
-// takes 100 seconds at most, and ends with its context. Failures are logged once
-// a minute for each table, and so is their end.
+// takes 100 seconds at most, and ends with its context; after one that took so
+// long the server is left alone for 10 seconds, lookups fail at once meanwhile,
+// and then one of them asks again. Failures are logged once a minute for all
+// tables that ask the server, and so is their end; bad replies once a minute for
+// each table and text.
 //
 // # Security
 //

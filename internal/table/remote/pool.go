@@ -36,23 +36,75 @@ type pool struct {
 	mu     sync.Mutex // guards what follows
 	idle   []*conn    // the last one was used last
 	closed bool
+
+	failed  error     // why the server is left alone, nil: it is not
+	retry   time.Time // when to ask again after that
+	probing bool      // somebody does so now
 }
 
 func newPool(dial func(ctx context.Context) (net.Conn, error)) *pool {
 	return &pool{dial: dial, slots: make(chan struct{}, maxConns)}
 }
 
-// do runs one exchange on a connection. When the server hangs up before the
-// exchange is complete, it is run once more on a new connection: an idle one
-// that has died is no news, and neither is a server that starts anew. An
-// exchange that fails costs its connection.
+// do runs one exchange, in its turn. A server that let one run into errTimeout is
+// left alone for retryPause, and then asked by one caller; to the others the
+// error is that of the one before.
 func (p *pool) do(ctx context.Context, exchange func(c *conn) error) error {
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
+	probe, err := p.turn()
+	if err != nil {
+		return err
+	}
+	err = p.try(ctx, exchange)
+	ended := err != nil && ctx.Err() != nil
+	if ended {
+		err = context.Cause(ctx)
+	}
+	p.note(probe, ended, err)
+	return err
+}
+
+// turn is an error while the server is left alone. probe: the caller is the one
+// who finds out whether it answers again.
+func (p *pool) turn() (probe bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.failed == nil || p.closed:
+		return false, nil
+	case p.probing || time.Now().Before(p.retry):
+		return false, p.failed
+	}
+	p.probing = true
+	return true, nil
+}
+
+// note keeps in mind what an exchange found out about the server: nothing, when
+// the caller ended it.
+func (p *pool) note(probe, ended bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if probe {
+		p.probing = false
+	}
+	switch {
+	case !ended:
+		p.failed = nil
+	case errors.Is(err, errTimeout):
+		p.failed, p.retry = err, time.Now().Add(retryPause)
+	}
+}
+
+// try runs one exchange. When the server hangs up before the exchange is
+// complete, it is run once more on a new connection: an idle one that has died is
+// no news, and neither is a server that starts anew. An exchange that fails costs
+// its connection.
+func (p *pool) try(ctx context.Context, exchange func(c *conn) error) error {
 	c, err := p.get(ctx)
 	if err != nil {
 		return err

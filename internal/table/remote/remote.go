@@ -16,6 +16,10 @@ import (
 // timeout is how long a lookup may take, with the waiting for a connection.
 const timeout = 100 * time.Second
 
+// retryPause is how long a server is left alone that let a lookup run into the
+// timeout.
+const retryPause = 10 * time.Second
+
 // shown is how many bytes of a bad reply a message quotes.
 const shown = 100
 
@@ -57,10 +61,13 @@ func (t *client) Close() error {
 	return nil
 }
 
-// Lookup asks the server.
+// errTimeout is the cause of the end of a lookup that took too long.
+var errTimeout = fmt.Errorf("no answer within %v", timeout)
+
+// Lookup asks the server, unless that has just been in vain for too long.
 func (t *client) Lookup(ctx context.Context, key string) (table.Result, error) {
 	value, found := "", false
-	limited, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
 	err := t.pool.do(limited, func(c *conn) error {
 		v, err := t.exchange(c, key)
@@ -71,9 +78,6 @@ func (t *client) Lookup(ctx context.Context, key string) (table.Result, error) {
 		return err
 	})
 	if err != nil {
-		if limited.Err() != nil {
-			err = context.Cause(limited)
-		}
 		return table.Result{}, t.failure(ctx, key, err)
 	}
 	t.answers()
@@ -88,15 +92,23 @@ func (t *client) Lookup(ctx context.Context, key string) (table.Result, error) {
 // the caller went away.
 func (t *client) failure(ctx context.Context, key string, err error) error {
 	e := &table.Error{Table: t.name, Key: key, At: t.use.At, Err: err}
-	if ctx.Err() != nil || errors.Is(err, errClosed) {
+	if errors.Is(err, errClosed) {
+		return e
+	}
+	if ctx.Err() != nil {
+		e.Err = fmt.Errorf("%s did not answer before the lookup was given up: %w", t.server, context.Cause(ctx))
 		return e
 	}
 	var reply *badReply
 	if errors.As(err, &reply) {
 		t.answers()
 		e.Config, e.Told = reply.config, true
-		t.opener.Troubles.Tell(t.opener, t.name+" reply", "%s: %s: %v", t.name, t.server, err)
+		thing := t.name + " reply " + strings.ReplaceAll(reply.text, key, "") // no matter who was asked for
+		t.opener.Troubles.Tell(t.opener, thing, "%s: asked for %q: %s: %v", t.name, key, t.server, err)
 		return e
+	}
+	if errors.Is(err, errTimeout) {
+		e.Err = fmt.Errorf("%s: %w: does the server hang, or does a firewall drop the packets?", t.server, err)
 	}
 	if hungUp(err) {
 		e.Err = fmt.Errorf("%s has closed the connection before its reply was complete", t.server)
@@ -213,19 +225,7 @@ func (e endpoint) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, e.network, e.address)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", e.address, cause(err))
+		return nil, fmt.Errorf("connect to %s: %w", e.address, e.plain(err))
 	}
 	return c, nil
-}
-
-// cause drops what net.Dial puts in front of an error.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	if inner := errors.Unwrap(err); inner != nil {
-		return inner // of an *os.SyscallError
-	}
-	return err
 }

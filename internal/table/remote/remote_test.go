@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,9 +170,44 @@ func TestBadReplyIsTold(t *testing.T) {
 				t.Errorf("Lookup: %v, want one that is told", err)
 			}
 		}
-		want := "warning: " + tab.Name() + ": " + s.listener.Addr().String() + `: the server says "`
+		want := "warning: " + tab.Name() + `: asked for "bad": ` + s.listener.Addr().String() + `: the server says "`
 		if got := log.text(); !strings.HasPrefix(got, want) || strings.Contains(got, "\n") {
 			t.Errorf("log %q, want one line %s...", got, want)
+		}
+	})
+}
+
+// Replies that differ are told of each, but not for each key that they repeat.
+func TestBadRepliesAreTold(t *testing.T) {
+	log := &journal{}
+	s, tab := kinds[0].start(t, &table.Opener{Log: log}, func(key string) string {
+		if key == "carl@example.test" {
+			return "400 other\n"
+		}
+		return "400 no " + key + "\n"
+	})
+	for _, key := range []string{"ann@example.test", "bob@example.test", "carl@example.test"} {
+		answer(tab, key)
+	}
+	address := s.listener.Addr().String()
+	want := "warning: tcp:" + address + `: asked for "ann@example.test": ` + address + `: the server says "400 no ann@example.test"` + "\n" +
+		"warning: tcp:" + address + `: asked for "carl@example.test": ` + address + `: the server says "400 other"`
+	if got := log.text(); got != want {
+		t.Errorf("log\n%s\nwant\n%s", got, want)
+	}
+}
+
+// A server that cannot be reached comes with a cure.
+func TestCauses(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		s, tab := k.start(t, &table.Opener{}, k.found)
+		s.stop()
+		want := map[string]string{
+			"tcp":  "connection refused: is the server running, and does it listen on this address and port?",
+			"unix": "there is no such socket: is the server running, and is this the path of its socket?",
+		}[k.network]
+		if got := answer(tab, "a"); !strings.HasSuffix(got, s.listener.Addr().String()+": "+want) {
+			t.Errorf("Lookup: %s, want %s", got, want)
 		}
 	})
 }
@@ -328,6 +364,9 @@ func TestCancel(t *testing.T) {
 		if !errors.As(err, &e) || !errors.Is(err, context.Canceled) {
 			t.Errorf("Lookup: %v, want context.Canceled", err)
 		}
+		if want := " did not answer before the lookup was given up: context canceled"; err != nil && !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("Lookup: %v, want ...%s", err, want)
+		}
 		close(release)
 		if got := answer(tab, "b"); got != "[b]" {
 			t.Errorf("Lookup after it: %s", got)
@@ -339,14 +378,14 @@ func TestCancel(t *testing.T) {
 }
 
 // bubble is a table whose connections are pipes, for time that stands still.
-func bubble(k kind, reply func(key string) string) (t *client, dialled *int) {
+func bubble(k kind, reply func(key string) string) (t *client, dialled *atomic.Int32) {
 	tab, err := k.open(context.Background(), &table.Opener{}, k.address("127.0.0.1:1"), table.Use{})
 	if err != nil {
 		panic(err)
 	}
-	t, dialled = tab.(*client), new(int)
+	t, dialled = tab.(*client), new(atomic.Int32)
 	t.pool.dial = func(context.Context) (net.Conn, error) {
-		*dialled++
+		dialled.Add(1)
 		ours, theirs := net.Pipe()
 		go talk(theirs, k.ask, reply)
 		return ours, nil
@@ -365,19 +404,19 @@ func TestLifetime(t *testing.T) {
 				answer(tab, "a")
 				time.Sleep(maxIdle - time.Second)
 			}
-			if *dialled != 2 {
-				t.Errorf("%d connections in use for %v, want 2", *dialled, time.Since(start))
+			if n := dialled.Load(); n != 2 {
+				t.Errorf("%d connections in use for %v, want 2", n, time.Since(start))
 			}
 			answer(tab, "a")
-			*dialled = 0
+			dialled.Store(0)
 			time.Sleep(maxIdle + time.Second)
 			synctest.Wait()
 			if n := len(tab.pool.idle); n != 0 {
 				t.Errorf("%d idle connections after %v, want none", n, maxIdle)
 			}
 			answer(tab, "a")
-			if *dialled != 1 {
-				t.Errorf("%d new connections after a pause, want 1", *dialled)
+			if n := dialled.Load(); n != 1 {
+				t.Errorf("%d new connections after a pause, want 1", n)
 			}
 		})
 	})
@@ -390,13 +429,65 @@ func TestTimeout(t *testing.T) {
 			stuck := make(chan struct{})
 			tab, _ := bubble(k, func(string) string { <-stuck; return "" })
 			start := time.Now()
-			if got := answer(tab, "a"); !strings.HasSuffix(got, "no answer within 1m40s") {
-				t.Errorf("Lookup: %s", got)
+			want := `lookup error for "a": 127.0.0.1:1: no answer within 1m40s: `
+			if got := answer(tab, "a"); !strings.Contains(got, want) {
+				t.Errorf("Lookup: %s, want %s...", got, want)
 			}
 			if d := time.Since(start); d != timeout {
 				t.Errorf("given up after %v, want %v", d, timeout)
 			}
 			close(stuck)
+			tab.Close()
+		})
+	})
+}
+
+// A server that hangs is left alone for a while, and then asked by one.
+func TestHungServer(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		synctest.Test(t, func(t *testing.T) {
+			stuck := make(chan struct{})
+			var asked atomic.Int32
+			tab, _ := bubble(k, func(key string) string { asked.Add(1); <-stuck; return k.found(key) })
+			log := &journal{}
+			tab.opener.Log = log
+			many := func(lookups int) (took time.Duration) {
+				start := time.Now()
+				var wait sync.WaitGroup
+				for range lookups {
+					wait.Go(func() {
+						_, err := tab.Lookup(t.Context(), "a")
+						if e, ok := errors.AsType[*table.Error](err); !ok || !e.Told || !errors.Is(err, errTimeout) {
+							t.Errorf("Lookup: %v, want a timeout that is told", err)
+						}
+					})
+				}
+				wait.Wait()
+				return time.Since(start)
+			}
+			if d := many(3 * maxConns); d != timeout {
+				t.Errorf("all gave up after %v, want %v", d, timeout)
+			}
+			if d := many(20); d != 0 {
+				t.Errorf("a server that hangs held up lookups for %v", d)
+			}
+			time.Sleep(retryPause)
+			synctest.Wait()
+			asked.Store(0)
+			many(20)
+			if n := asked.Load(); n != 1 {
+				t.Errorf("asked %d times after %v, want once", n, retryPause)
+			}
+			if lines := strings.Split(log.text(), "\n"); len(lines) != 2 || !strings.Contains(lines[1], "times more") {
+				t.Errorf("log %q, want a line for each minute with failures", lines)
+			}
+			close(stuck)
+			time.Sleep(retryPause)
+			for range 2 {
+				if got := answer(tab, "a"); got != "[a]" {
+					t.Errorf("Lookup when the server answers again: %s", got)
+				}
+			}
 			tab.Close()
 		})
 	})

@@ -36,8 +36,11 @@ func parseHosts(value, port string, uris bool) ([]host, error) {
 	if len(items) == 0 {
 		items = []string{localhost}
 	}
-	for _, item := range items {
+	for i, item := range items {
 		h, err := parseHost(item, uris)
+		if err != nil && strings.ContainsAny(value, "@") { // part of a URI with a password
+			return nil, fmt.Errorf("item %d is neither a host nor a postgresql:// URI; in a URI, write a comma or a blank as %%2C or %%20", i+1)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", item, err)
 		}

@@ -31,7 +31,7 @@ func SQLite(ctx context.Context, o *table.Opener, name string, use table.Use) (t
 	if err != nil {
 		return nil, cf.OpenFailure("sqlite:"+name, use, err)
 	}
-	return t, nil
+	return cached(o, t), nil
 }
 
 func openSQLite(ctx context.Context, o *table.Opener, name string, use table.Use) (*sqliteTable, error) {
@@ -88,7 +88,7 @@ func (t *sqliteTable) connect() (*handle, error) {
 	if err != nil {
 		return nil, t.settings.Wrong(paramPath, fmt.Errorf("%w: the database must exist and be readable, it is never created", table.OpenError(t.path, err)))
 	}
-	c, err := openSQLiteConn(t.path, t.statement)
+	c, err := openSQLiteConn(t.path, t.statement, len(t.query.values))
 	if err != nil {
 		return nil, t.queryError(err)
 	}
@@ -111,7 +111,7 @@ func (t *sqliteTable) take(ctx context.Context, h *handle) (*sqliteConn, error) 
 	}
 	select {
 	case <-h.unmade:
-		if c, err := openSQLiteConn(t.path, t.statement); err == nil {
+		if c, err := openSQLiteConn(t.path, t.statement, len(t.query.values)); err == nil {
 			return c, nil
 		}
 		h.unmade <- struct{}{}

@@ -333,3 +333,14 @@ func BenchmarkSQLite(b *testing.B) {
 		})
 	}
 }
+
+// A parameter of the query's own would be bound to nothing.
+func TestForeignParameters(t *testing.T) {
+	for _, where := range []string{"source=? OR source='%s'", "source=:name", "source=@x"} {
+		dir := write(t, "dbpath = {dir}/mail.db\nquery = SELECT destination FROM aliases WHERE "+where+"\n")
+		_, err := sql.SQLite(t.Context(), &table.Opener{Log: new(recorder)}, dir+"/t.cf", table.Use{})
+		if err == nil || !strings.Contains(err.Error(), "t.cf, line 2") || !strings.Contains(err.Error(), "1 parameters of its own") {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
+}

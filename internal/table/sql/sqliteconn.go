@@ -29,19 +29,19 @@ type sqliteConn struct {
 	stopped chan struct{} // the one who interrupted it is done
 }
 
-// openSQLiteConn opens a file for reading and prepares the query. Errors are
-// those of SQLite.
-func openSQLiteConn(path, query string) (*sqliteConn, error) {
+// openSQLiteConn opens a file for reading and prepares the query, which has so
+// many values. Errors are those of SQLite.
+func openSQLiteConn(path, query string, values int) (*sqliteConn, error) {
 	c := &sqliteConn{tls: libc.NewTLS(), stopped: make(chan struct{})}
 	uri := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "mode=ro"}
-	if err := c.open(uri.String(), query); err != nil {
+	if err := c.open(uri.String(), query, values); err != nil {
 		c.close()
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *sqliteConn) open(uri, query string) error {
+func (c *sqliteConn) open(uri, query string, values int) error {
 	texts, err := cStrings(uri, query)
 	defer free(c.tls, texts)
 	if err != nil {
@@ -55,6 +55,9 @@ func (c *sqliteConn) open(uri, query string) error {
 	sqlite3.Xsqlite3_busy_timeout(c.tls, c.db, int32(busyTimeout.Milliseconds()))
 	if rc := sqlite3.Xsqlite3_prepare_v2(c.tls, c.db, texts[1], -1, uintptr(unsafe.Pointer(&c.stmt)), 0); rc != sqlite3.SQLITE_OK {
 		return c.failure(rc)
+	}
+	if n := sqlite3.Xsqlite3_bind_parameter_count(c.tls, c.stmt); int(n) != values {
+		return fmt.Errorf("the query has %d parameters of its own (?, :name, @name, $name): quote them, or write '%%s'", int(n)-values)
 	}
 	runtime.KeepAlive(c)
 	return nil

@@ -162,6 +162,10 @@ func check(t *testing.T, data []byte, o text.Options) *text.Content {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fold := address.FoldASCII
+	if o.UTF8 {
+		fold = address.Fold
+	}
 	n, seen := 0, map[string]bool{}
 	for e := range c.All() {
 		n++
@@ -169,7 +173,7 @@ func check(t *testing.T, data []byte, o text.Options) *text.Content {
 		if err != nil || got.Value != e.Value || got.At[0].Line != e.At.Line {
 			t.Errorf("Lookup(%q) = %+v, %v, want %+v", e.Key, got, err, e)
 		}
-		if seen[e.Key] || e.Key == "" || e.Value == "" || address.Fold(e.Key) != e.Key || strings.Trim(e.Value, syntax.Blank) != e.Value {
+		if seen[e.Key] || e.Key == "" || e.Value == "" || fold(e.Key) != e.Key || strings.Trim(e.Value, syntax.Blank) != e.Value {
 			t.Errorf("row %q = %q", e.Key, e.Value)
 		}
 		seen[e.Key] = true
