@@ -163,8 +163,8 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("List() before Run = %+v", list)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
+		q.Add(untried) // known already, and not delivered yet
 		go q.Run(ctx)
-		q.Add(untried) // known already
 		synctest.Wait()
 		if got, want := <-attempts, [2]int{1, 1}; got != want {
 			t.Errorf("index and attempt of the first delivery = %v, want %v", got, want)

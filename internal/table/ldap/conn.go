@@ -12,6 +12,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"postern/internal/table/cf"
+	"postern/internal/table/reach"
 )
 
 // conn is a connection to a server. One goroutine uses it at a time.
@@ -56,9 +57,10 @@ func isPlaced(err error) bool {
 // connect makes a connection that is encrypted if it shall be.
 func (l *login) connect(ctx context.Context, s *server) (*conn, error) {
 	dialer := net.Dialer{Timeout: l.timeout}
+	directory := reach.Server{Name: "the directory server", Wait: l.timeout}
 	nc, err := dialer.DialContext(ctx, s.network, s.address)
 	if err != nil {
-		return nil, s.failure(shorter(err))
+		return nil, s.failure(directory.Cause(err, s.network == "unix"))
 	}
 	c := &conn{net: nc, server: s}
 	if s.ldaps {
@@ -80,20 +82,6 @@ func (l *login) connect(ctx context.Context, s *server) (*conn, error) {
 		return nil, l.insecure(paramStartTLS, s, err)
 	}
 	return c, nil
-}
-
-// shorter leaves out of a failure to connect which address and name server were
-// asked.
-func shorter(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		return errors.New(dns.Err)
-	}
-	return err
 }
 
 // insecure is the error of a connection that could not be encrypted.

@@ -160,7 +160,7 @@ func TestServerDown(t *testing.T) {
 		}
 	}
 	want(t, tab, "down when it was opened", "error")
-	logged("down", "TABLE: ldap://ADDRESS: connect: connection refused")
+	logged("down", "TABLE: ldap://ADDRESS: connection refused: is the directory server running there, and does it listen on this address and port?")
 
 	r.again(t)
 	want(t, tab, "up, but not tried yet", "error")
@@ -180,10 +180,10 @@ func TestServerDown(t *testing.T) {
 		want(t, tab, "down again", "error")
 		now.add(time.Second)
 	}
-	logged("down again", "TABLE: ldap://ADDRESS: connect: connection refused")
+	logged("down again", "TABLE: ldap://ADDRESS: connection refused: is the directory server running there, and does it listen on this address and port?")
 	now.add(time.Minute)
 	want(t, tab, "still down", "error")
-	logged("still down", "TABLE: ldap://ADDRESS: connect: connection refused (and 3 times more since the last warning)")
+	logged("still down", "TABLE: ldap://ADDRESS: connection refused: is the directory server running there, and does it listen on this address and port? (and 3 times more since the last warning)")
 }
 
 // TestRestart stops and starts a real server.

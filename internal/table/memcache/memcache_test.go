@@ -313,7 +313,7 @@ func TestServerDown(t *testing.T) {
 			t.Errorf("%s: log (-want +got)\n%s", when, diff)
 		}
 	}
-	const refused = "memcache:t.cf: t.cf, line 1: memcache: ADDRESS: connection refused: is memcached running there, and does it listen on this address and port (-l and -p)?"
+	const refused = "memcache:t.cf: t.cf, line 1: memcache: ADDRESS: connection refused: is memcached running there, and does it listen on this address and port (its options -l and -p)?"
 	step("down when it was opened", "error", "backup", refused)
 	step("still", "error", "backup")
 	m, err := start(program, address)

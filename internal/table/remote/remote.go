@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/origin"
 	"postern/internal/table"
+	"postern/internal/table/reach"
 )
 
 // timeout is how long a lookup may take, with the waiting for a connection.
@@ -225,7 +226,7 @@ func (e endpoint) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, e.network, e.address)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", e.address, e.plain(err))
+		return nil, fmt.Errorf("connect to %s: %w", e.address, reach.Server{Wait: timeout}.Cause(err, e.network == "unix"))
 	}
 	return c, nil
 }

@@ -203,8 +203,8 @@ func TestCauses(t *testing.T) {
 		s, tab := k.start(t, &table.Opener{}, k.found)
 		s.stop()
 		want := map[string]string{
-			"tcp":  "connection refused: is the server running, and does it listen on this address and port?",
-			"unix": "there is no such socket: is the server running, and is this the path of its socket?",
+			"tcp":  "connection refused: is the server running there, and does it listen on this address and port?",
+			"unix": "there is no such socket: is the server running on this machine, and is this its socket?",
 		}[k.network]
 		if got := answer(tab, "a"); !strings.HasSuffix(got, s.listener.Addr().String()+": "+want) {
 			t.Errorf("Lookup: %s, want %s", got, want)

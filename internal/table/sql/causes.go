@@ -1,57 +1,25 @@
 package sql
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"strings"
-	"syscall"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
-)
 
-// software says what runs on a server, for advice.
-type software struct {
-	name   string // of the programs
-	socket string // how to ask a running server for its socket
-	listen string // what decides about TCP
-}
+	"postern/internal/table/reach"
+)
 
 var (
-	mysqlSoftware = software{"MariaDB or MySQL", "SELECT @@socket", "bind-address, port and skip-networking in its configuration"}
-	pgsqlSoftware = software{"PostgreSQL", "SHOW unix_socket_directories", "listen_addresses and port in postgresql.conf"}
+	mysqlServer = reach.Server{Name: "MariaDB or MySQL", Socket: "SELECT @@socket shows it; for TCP write hosts = 127.0.0.1",
+		Listen: "bind-address, port and skip-networking in its configuration", Wait: connectTimeout}
+	pgsqlServer = reach.Server{Name: "PostgreSQL", Socket: "SHOW unix_socket_directories shows it; for TCP write hosts = 127.0.0.1",
+		Listen: "listen_addresses and port in postgresql.conf", Wait: connectTimeout}
 )
-
-// networkCause is an error of a connection attempt in plain words, with what to
-// do about it.
-func (w software) networkCause(h *host, err error) error {
-	var name *net.DNSError
-	var timeout interface{ Timeout() bool }
-	unix := h.network == "unix"
-	switch {
-	case errors.As(err, &name) && name.IsNotFound:
-		return fmt.Errorf("there is no host of the name %q: correct hosts, or see what \"getent hosts %s\" says", name.Name, name.Name)
-	case errors.Is(err, fs.ErrNotExist) && unix:
-		return fmt.Errorf("there is no such socket: is %s running on this machine, and is this its socket (%s)? For TCP write hosts = 127.0.0.1", w.name, w.socket)
-	case errors.Is(err, syscall.ECONNREFUSED) && unix:
-		return fmt.Errorf("connection refused: nobody listens on this socket; is %s running?", w.name)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connection refused: is %s running there, and does it listen on this address and port (%s)?", w.name, w.listen)
-	case errors.Is(err, fs.ErrPermission) && unix:
-		return errors.New("permission denied: the user that the mail server runs as may not use this socket")
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return errors.New("no route to the host: is it up, and is the address right?")
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no answer within %v: is the host up, or does a firewall drop the packets?", connectTimeout)
-	}
-	return tlsCause(err)
-}
 
 // tlsCause words what is wrong with TLS; any other error stays as it is.
 func tlsCause(err error) error {
@@ -76,7 +44,7 @@ func tlsCause(err error) error {
 func (m *mysqlTable) notConnected(h *host, err error) error {
 	var said *mysql.MySQLError
 	if !errors.As(err, &said) {
-		return m.unreachable(h, "", mysqlSoftware.networkCause(h, err))
+		return m.unreachable(h, "", tlsCause(mysqlServer.Cause(err, h.network == "unix")))
 	}
 	param, advice := "", ""
 	user := fmt.Sprintf("user %q", m.config.User)
@@ -130,7 +98,7 @@ func mysqlWords(said *mysql.MySQLError) error {
 func (p *pgsqlTable) notConnected(h *host, err error) error {
 	var said *pgconn.PgError
 	if !errors.As(err, &said) {
-		return p.unreachable(h, "", pgsqlSoftware.networkCause(h, lastCause(err)))
+		return p.unreachable(h, "", tlsCause(pgsqlServer.Cause(lastCause(err), h.network == "unix")))
 	}
 	param, advice := "", ""
 	switch said.Code {
