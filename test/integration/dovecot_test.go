@@ -141,6 +141,7 @@ func TestDovecotDown(t *testing.T) {
 			stop := w.dovecot()
 			w.command("flush")
 			w.arrived("john/Maildir", 1)
+			w.logged(`to=<john@example.org>, .*status=sent`) // Dovecot answers after the file is there
 			// It goes and comes back while a connection to it may be cached.
 			stop()
 			w.send("sender@example.org", "jack@example.org")
