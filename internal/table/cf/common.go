@@ -87,10 +87,25 @@ func (c *Common) Prepare(ctx context.Context, key string) (p Parts, ok bool, err
 	return p, false, err
 }
 
-// Failure is the error of a lookup that is blamed on a place.
+// Failure is the error of a lookup: blamed on the line that err names, else on
+// at, and Told when err or what it wraps is a ToldError.
 func (c *Common) Failure(key string, at origin.At, err error) error {
-	return &table.Error{Table: c.Table, Key: key, At: at, Err: err}
+	e := &table.Error{Table: c.Table, Key: key, At: at, Err: err}
+	var placed *PlacedError
+	if errors.As(err, &placed) {
+		e.At = placed.At
+	}
+	var told *ToldError
+	e.Told = errors.As(err, &told)
+	return e
 }
+
+// ToldError is an error that the table logged when the trouble began.
+type ToldError struct{ Err error }
+
+func (e *ToldError) Error() string { return e.Err.Error() }
+
+func (e *ToldError) Unwrap() error { return e.Err }
 
 // OpenFailure is the error of a table that cannot be opened: blamed on the line
 // of its file where err names one, else on the use.

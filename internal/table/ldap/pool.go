@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"postern/internal/table"
+	"postern/internal/table/cf"
 )
 
 const (
@@ -35,11 +36,6 @@ func newPool(o *table.Opener, name string, l *login) *pool {
 	return &pool{login: l, name: name, opener: o, slots: make(chan struct{}, maxConnections)}
 }
 
-// toldError is an error that was logged when it began.
-type toldError struct{ error }
-
-func (e *toldError) Unwrap() error { return e.error }
-
 // enter waits until fewer than maxConnections are in use. leave must follow.
 func (p *pool) enter(ctx context.Context) error {
 	select {
@@ -57,7 +53,7 @@ func (p *pool) enter(ctx context.Context) error {
 	case <-timer.C:
 		err := fmt.Errorf("all %d connections are busy", maxConnections)
 		p.opener.Troubles.Tell(p.opener, p.name+" connections", "%s: %v", p.name, err)
-		return &toldError{err}
+		return &cf.ToldError{Err: err}
 	}
 }
 
@@ -164,7 +160,7 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 		}
 		errs = append(errs, err)
 	}
-	return nil, &toldError{oneLine(errs)}
+	return nil, &cf.ToldError{Err: oneLine(errs)}
 }
 
 // oneLine joins errors with semicolons: a log has one line for all.

@@ -63,21 +63,9 @@ func (t *ldapTable) Close() error {
 func (t *ldapTable) Lookup(ctx context.Context, key string) (table.Result, error) {
 	result, err := t.lookup(ctx, key)
 	if err != nil && !errors.Is(err, table.ErrNotFound) {
-		return table.Result{}, t.failure(key, err)
+		return table.Result{}, t.Failure(key, t.filterAt, err)
 	}
 	return result, err
-}
-
-// failure blames the line that err names, else that of query_filter.
-func (t *ldapTable) failure(key string, err error) error {
-	e := &table.Error{Table: t.Table, Key: key, At: t.filterAt, Err: err}
-	var placed *cf.PlacedError
-	if errors.As(err, &placed) {
-		e.At = placed.At
-	}
-	var told *toldError
-	e.Told = errors.As(err, &told)
-	return e
 }
 
 func (t *ldapTable) lookup(ctx context.Context, key string) (table.Result, error) {
@@ -121,7 +109,7 @@ func (t *ldapTable) ask(ctx context.Context, key *cf.Parts) (table.Result, error
 	case ctx.Err() != nil:
 	case isUseless(err):
 		t.pool.fails(c.server, err)
-		err = &toldError{err}
+		err = &cf.ToldError{Err: err}
 	default:
 		t.pool.works(c.server)
 	}

@@ -198,11 +198,11 @@ func (t *memcacheTable) Lookup(ctx context.Context, key string) (table.Result, e
 		err = t.client.usable()
 	}
 	if err != nil {
-		return table.Result{}, t.failure(key, err)
+		return table.Result{}, t.Failure(key, t.formatAt, err)
 	}
 	p, ok, err := t.Prepare(ctx, key)
 	if err != nil {
-		return table.Result{}, t.failure(key, err)
+		return table.Result{}, t.Failure(key, t.formatAt, err)
 	}
 	if !ok {
 		return table.Result{}, table.ErrNotFound
@@ -230,7 +230,7 @@ func (t *memcacheTable) ask(ctx context.Context, key, name string) (table.Result
 	if !errors.Is(err, errMiss) {
 		told := t.told(ctx, t.server(), err)
 		if ctx.Err() != nil || t.backup == nil {
-			return table.Result{}, t.failure(key, told)
+			return table.Result{}, t.Failure(key, t.formatAt, told)
 		}
 	}
 	result, failure := t.askBackup(ctx, key)
@@ -264,11 +264,6 @@ func (t *memcacheTable) store(ctx context.Context, name, value string) {
 // Tables that ask the same server share it.
 func (t *memcacheTable) server() string { return "memcached server " + t.client.address }
 
-// toldError is an error that was logged when it began.
-type toldError struct{ error }
-
-func (e *toldError) Unwrap() error { return e.error }
-
 // told logs what is wrong with the server, or with what it holds, and says which
 // line is to blame. It is silent when the caller went away.
 func (t *memcacheTable) told(ctx context.Context, about string, err error) error {
@@ -283,17 +278,5 @@ func (t *memcacheTable) told(ctx context.Context, about string, err error) error
 		err = t.settings.Wrong(paramServer, fmt.Errorf("%s: %w", t.client.address, err))
 	}
 	t.opener.Troubles.Tell(t.opener, about, "%s: %v", t.Table, err)
-	return &toldError{err}
-}
-
-// failure blames the line that err names, else that of key_format.
-func (t *memcacheTable) failure(key string, err error) error {
-	e := &table.Error{Table: t.Table, Key: key, At: t.formatAt, Err: err}
-	var placed *cf.PlacedError
-	if errors.As(err, &placed) {
-		e.At = placed.At
-	}
-	var told *toldError
-	e.Told = errors.As(err, &told)
-	return e
+	return &cf.ToldError{Err: err}
 }

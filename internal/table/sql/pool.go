@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/internal/table"
+	"postern/internal/table/cf"
 )
 
 const (
@@ -207,7 +208,7 @@ func (p *pool) connect(ctx context.Context) (*link, error) {
 	for {
 		s, failed := p.choose(tried)
 		if s == nil {
-			return nil, &toldError{cmp.Or(failed, last)}
+			return nil, &cf.ToldError{Err: cmp.Or(failed, last)}
 		}
 		tried = append(tried, s)
 		l, err := p.open(ctx, s)
@@ -296,11 +297,6 @@ func (p *pool) well(s *server) {
 
 // thing is what a lasting trouble is about.
 func (p *pool) thing(s *server) string { return p.kind + " server " + s.name }
-
-// toldError is an error that was logged when it began.
-type toldError struct{ error }
-
-func (e *toldError) Unwrap() error { return e.error }
 
 // past is a deadline that ends every wait.
 var past = time.Unix(1, 0)

@@ -128,21 +128,9 @@ func (t *serverTable) Close() error {
 func (t *serverTable) Lookup(ctx context.Context, key string) (table.Result, error) {
 	result, err := t.find(ctx, key)
 	if err != nil && !errors.Is(err, table.ErrNotFound) {
-		return table.Result{}, t.fails(key, err)
+		return table.Result{}, t.failure(key, err)
 	}
 	return result, err
-}
-
-// fails is the *table.Error of a lookup that could not be answered.
-func (t *serverTable) fails(key string, err error) error {
-	e := &table.Error{Table: t.Table, Key: key, At: t.queryAt, Err: err}
-	var placed *cf.PlacedError
-	if errors.As(err, &placed) {
-		e.At = placed.At
-	}
-	var told *toldError
-	e.Told = errors.As(err, &told)
-	return e
 }
 
 func (t *serverTable) find(ctx context.Context, key string) (table.Result, error) {
@@ -190,7 +178,7 @@ func (t *serverTable) ask(ctx context.Context, key *cf.Parts) (table.Result, err
 			t.pool.fail(l.server, err)
 		}
 		if again {
-			return table.Result{}, &toldError{err}
+			return table.Result{}, &cf.ToldError{Err: err}
 		}
 	}
 }
