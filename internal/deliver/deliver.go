@@ -27,6 +27,10 @@ type Request struct {
 	Transport  string // master.cf service name, for logs
 	NextHop    string // "example.com", "[host]:25", "unix:private/lmtp", text for error
 	Recipients []Recipient
+	// Probe asks what delivery would come to, and nothing is delivered: Sent
+	// then says "delivers to maildir". smtp and lmtp go as far as RCPT TO. The
+	// log says deliverable and undeliverable (sendmail -bv).
+	Probe bool
 }
 
 // Recipient is one recipient of a request.
@@ -54,9 +58,22 @@ const (
 // String is the word after status= in the log.
 func (k Kind) String() string { return [...]string{"sent", "deferred", "bounced"}[k] }
 
+// Reach says how far the mail of a Sent recipient got, for the report of success
+// that a sender may have asked for (RFC 3461, 5.2.2; RFC 3464, 2.3.3).
+type Reach uint8
+
+// How far. The zero value is a mailbox, a file or a command: final delivery.
+const (
+	Delivered Reach = iota
+	Relayed         // to a server that makes no reports of success
+	Passed          // to a server that has taken over the sender's wishes (DSN): no report from here
+	Expanded        // other recipients have taken the place of this one
+)
+
 // Status is what became of one recipient.
 type Status struct {
 	Kind   Kind
+	Reach  Reach  // of Sent
 	DSN    string // enhanced status code, "2.0.0"
 	Reason string // text in the log's parentheses and in the bounce: "delivered to maildir"
 	// Recipient is the address that failed, for the report, when it is not the

@@ -47,7 +47,8 @@ func (m *Message) Open() (Body, error) {
 // Detached makes a message that is in no spool, for tests and probes of what
 // takes messages.
 func Detached(id string, envelope Envelope, text []byte) *Message {
-	return &Message{ID: id, Envelope: envelope, Size: int64(len(text)), CRC: checksum(text), body: &entry{text: text}}
+	number, _ := ParseID(id)
+	return &Message{Number: number, ID: id, Envelope: envelope, Size: int64(len(text)), CRC: checksum(text), body: &entry{text: text}}
 }
 
 // readText returns the text of a message in the log, nil when it has a file.

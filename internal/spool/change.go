@@ -9,6 +9,10 @@ type Change struct {
 	New    []New
 	Settle []Settlement
 	Defer  []Postponement
+	// Plan changes when messages are tried, whatever became of their recipients.
+	Plan []Plan
+	// Remove ends the work for all recipients of these messages, by number.
+	Remove []uint64
 	Sync   bool // wait until durable also when there is nothing New
 }
 
@@ -16,6 +20,23 @@ type Change struct {
 type New struct {
 	Draft    *Draft
 	Envelope Envelope
+	Held     bool // in the hold queue from the start (access action HOLD)
+}
+
+// Plan says when a message is tried next and whether it is on hold. A message
+// on hold is tried by nobody until another Plan releases it. A message that is
+// done with is passed over.
+type Plan struct {
+	Number uint64
+	Next   time.Time // zero: at once
+	Held   bool
+}
+
+// Waiting is what the index knows of a pending message without reading it.
+type Waiting struct {
+	Number uint64
+	Next   time.Time // zero: never tried, or at once
+	Held   bool
 }
 
 // Settlement ends the work for some recipients of a message. Settling one
@@ -46,6 +67,7 @@ type Pending struct {
 	Attempts  int
 	Next      time.Time // zero: at once
 	Warned    bool
+	Held      bool // on hold: not tried
 }
 
 // Stats are the figures of a spool at one moment.

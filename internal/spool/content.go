@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strconv"
 	"time"
 )
 
@@ -248,3 +249,16 @@ func texts(blob []byte, news []stored) (list [][]byte, ok bool) {
 const maxID = 1 << 62
 
 func formatID(id uint64) string { return fmt.Sprintf("%012X", id) }
+
+// FormatID is the queue id of a message number.
+func FormatID(number uint64) string { return formatID(number) }
+
+// ParseID is the number of a queue id; false: it is not the form that FormatID
+// makes.
+func ParseID(id string) (uint64, bool) {
+	number, err := strconv.ParseUint(id, 16, 64)
+	if err != nil || formatID(number) != id {
+		return 0, false
+	}
+	return number, true
+}

@@ -39,7 +39,7 @@ type debt struct {
 func (s *Spool) newEntry(v stored) *entry {
 	e := &entry{spool: s, id: v.id, file: v.file,
 		done: make([]bool, len(v.envelope.Recipients)), open: len(v.envelope.Recipients)}
-	e.message = Message{ID: formatID(v.id), Envelope: v.envelope, Size: v.size, CRC: v.crc, body: e}
+	e.message = Message{Number: v.id, ID: formatID(v.id), Envelope: v.envelope, Size: v.size, CRC: v.crc, body: e}
 	e.schedule.id = v.id
 	return e
 }

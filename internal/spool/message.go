@@ -26,6 +26,10 @@ type Envelope struct {
 	Ret        string // "FULL", "HDRS" or ""
 	MessageID  string // value of the Message-Id header with its brackets, for logs; may be ""
 	Bounce     bool   // a notification made here: it never causes another
+	// Verify asks for a report of what delivery would come to, and no delivery
+	// (sendmail -bv). Report asks for delivery and a report of every result
+	// (sendmail -v). The report goes to the sender.
+	Verify, Report bool
 }
 
 // Recipient is one final recipient of a message, after alias expansion.
@@ -39,7 +43,8 @@ type Recipient struct {
 // Message is a message in the spool. It is immutable; what became of its
 // recipients is kept by the spool and given to Settle and Defer.
 type Message struct {
-	ID       string // queue id: 12 or more characters of [0-9A-F], never used twice
+	Number   uint64 // queue id as a number; rises with every message
+	ID       string // queue id: Number as 12 or more characters of [0-9A-F], never used twice
 	Envelope Envelope
 	Size     int64  // octets of the text with LF line ends, our Received header included
 	CRC      uint32 // CRC-32C of the text

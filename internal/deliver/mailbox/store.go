@@ -41,6 +41,14 @@ type Options struct {
 	Log   Logger // nil: nothing is logged
 }
 
+// Deliverer stores messages in mailboxes. A Store does it in this process; the
+// client of the helper process has it done there.
+type Deliverer interface {
+	Deliver(ctx context.Context, box route.Mailbox, m *Message) (Receipt, error)
+}
+
+var _ Deliverer = (*Store)(nil)
+
 // Store writes into mailboxes. It is safe for concurrent use.
 type Store struct {
 	o     Options
