@@ -10,57 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
-
-// imageSize of the file systems; sparse.
-const imageSize = 4 << 30
 
 // mailUID owns the mailboxes.
 const mailUID = 5000
-
-// freshFileSystem mounts a new ext4 image, or makes a plain folder for a user
-// who may not mount.
-func freshFileSystem(ctx context.Context) (dir string, unmount func(), err error) {
-	base, err := os.MkdirTemp("", "postern-bench")
-	if err != nil {
-		return "", nil, err
-	}
-	if os.Geteuid() != 0 {
-		return base, func() { os.RemoveAll(base) }, nil
-	}
-	image, dir := filepath.Join(base, "image"), filepath.Join(base, "fs")
-	for _, f := range []func() error{
-		func() error { return os.WriteFile(image, nil, 0o600) },
-		func() error { return os.Truncate(image, imageSize) },
-		func() error { return os.Mkdir(dir, 0o755) },
-		func() error { return command(ctx, "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", image) },
-		func() error { return command(ctx, "mount", "-o", "loop", image, dir) },
-		func() error { return os.Chmod(base, 0o755) },
-	} {
-		if err := f(); err != nil {
-			os.RemoveAll(base)
-			return "", nil, err
-		}
-	}
-	return dir, func() {
-		for range 50 {
-			if command(context.Background(), "umount", dir) == nil {
-				break
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
-		os.RemoveAll(base)
-	}, nil
-}
-
-func command(ctx context.Context, name string, args ...string) error {
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, out)
-	}
-	return nil
-}
 
 const mainCF = `compatibility_level = 3.6
 queue_directory = %[1]s/queue
@@ -74,6 +27,7 @@ alias_maps =
 alias_database =
 virtual_mailbox_domains = bench.example
 virtual_mailbox_maps = hash:%[1]s/users
+virtual_alias_maps = hash:%[1]s/lists
 virtual_mailbox_base = %[1]s/mail
 virtual_uid_maps = static:5000
 virtual_gid_maps = static:5000
@@ -107,7 +61,7 @@ postlog unix-dgram n - n - 1 postlogd
 `
 
 // lay writes the configuration and the mailbox table, and returns the port.
-func (b *bench) lay(dir string, c contender) (port string, err error) {
+func (b *bench) lay(dir, extra string) (port string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
@@ -124,13 +78,19 @@ func (b *bench) lay(dir string, c contender) (port string, err error) {
 			return "", err
 		}
 	}
-	// smtp-source -N makes user@ into NUMBERuser@; connections each start anew.
-	var users strings.Builder
-	for i := range max(b.messages, 1000) + 1 {
-		fmt.Fprintf(&users, "%duser@bench.example  box%d/\n", i, i%1000)
+	var users, lists strings.Builder
+	for i := range boxes {
+		fmt.Fprintf(&users, "box%d@bench.example  box%d/\n", i, i)
+	}
+	for i := range boxes / 10 {
+		fmt.Fprintf(&lists, "list%d@bench.example", i)
+		for k := range 10 {
+			fmt.Fprintf(&lists, " box%d@bench.example", i*10+k)
+		}
+		lists.WriteByte('\n')
 	}
 	files := map[string]string{
-		"main.cf": fmt.Sprintf(mainCF, dir) + c.extra, "master.cf": fmt.Sprintf(masterCF, port), "users": users.String(),
+		"main.cf": fmt.Sprintf(mainCF, dir) + extra, "master.cf": fmt.Sprintf(masterCF, port), "users": users.String(), "lists": lists.String(),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -141,12 +101,12 @@ func (b *bench) lay(dir string, c contender) (port string, err error) {
 }
 
 // startPostern runs the program in the foreground of this one.
-func startPostern(ctx context.Context, b *bench, dir string) (func(), error) {
+func startPostern(ctx context.Context, b *bench, dir string) (*process, error) {
 	return start(ctx, dir, b.postern, "serve", "-c", dir)
 }
 
 // startPostfix runs a private instance of the installed Postfix.
-func startPostfix(ctx context.Context, b *bench, dir string) (func(), error) {
+func startPostfix(ctx context.Context, b *bench, dir string) (*process, error) {
 	names := []string{"daemon_directory", "command_directory", "shlib_directory", "meta_directory", "mail_owner", "setgid_group"}
 	out, err := exec.CommandContext(ctx, "postconf", append([]string{"-dh"}, names...)...).Output()
 	if err != nil {
@@ -166,7 +126,7 @@ func startPostfix(ctx context.Context, b *bench, dir string) (func(), error) {
 	if err := layPostfixQueue(dir); err != nil {
 		return nil, err
 	}
-	if err := command(ctx, "postmap", "-c", dir, "hash:"+filepath.Join(dir, "users")); err != nil {
+	if err := command(ctx, "postmap", "-c", dir, "hash:"+filepath.Join(dir, "users"), "hash:"+filepath.Join(dir, "lists")); err != nil {
 		return nil, err
 	}
 	return start(ctx, dir, filepath.Join(values[0], "master"), "-c", dir, "-d")
@@ -212,57 +172,4 @@ func layPostfixQueue(dir string) error {
 		}
 	}
 	return nil
-}
-
-// start runs a server in a process group of its own and returns what ends it.
-func start(ctx context.Context, dir, name string, args ...string) (func(), error) {
-	log, err := os.Create(filepath.Join(dir, "server.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "MAIL_CONFIG="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	done := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(done)
-	}()
-	return func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-done:
-		case <-time.After(5 * time.Second):
-		}
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-done
-	}, nil
-}
-
-// waitGreeting waits until the server greets.
-func waitGreeting(ctx context.Context, port string) error {
-	var last error
-	for range 200 {
-		c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
-		if err == nil {
-			_ = c.SetDeadline(time.Now().Add(3 * time.Second))
-			_, err = c.Read(make([]byte, 1))
-			c.Close()
-			if err == nil {
-				return nil
-			}
-		}
-		last = err
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return fmt.Errorf("no greeting: %w", last)
 }
