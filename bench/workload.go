@@ -32,5 +32,5 @@ var workloads = []workload{
 		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "box%d@elsewhere.example", Addresses: boxes}},
 	{name: "forwarded, while others hang, break off and are dead", unit: "messages/s", copies: 1, forward: true, trouble: true,
 		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "box%d@elsewhere.example", Addresses: boxes}},
-	{name: "idle connections", unit: "KiB each", idle: true},
+	{name: "idle connections", unit: "KiB each", idle: true, config: "default_process_limit = 20000\n"},
 }

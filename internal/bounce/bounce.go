@@ -55,12 +55,18 @@ type Kind uint8
 const (
 	Failure Kind = iota // given up
 	Delay               // late, tried again
+	Success             // delivered, and the sender wanted to know (NOTIFY=SUCCESS)
+	Verify              // what delivery would come to, or came to (sendmail -bv, -v)
 )
 
 // Recipient is one recipient of the original message with its fate.
 type Recipient struct {
-	Address    string // final address, internal form
-	Original   string // address before expansion; "" when unknown
+	Address  string // final address, internal form
+	Original string // address before expansion; "" when unknown
+	// Action is the word of RFC 3464, 2.3.3, or one of Postfix's own for probes:
+	// failed, delayed, delivered, relayed, expanded, deliverable, undeliverable.
+	// "" is what the kind implies: failed, delayed, delivered, deliverable.
+	Action     string
 	ORCPT      string // RFC 3461, 4.2, decoded: "rfc822;john@example.org"; "" when not given
 	Status     string // enhanced status code, "5.1.1"
 	Reason     string // text, as in the log

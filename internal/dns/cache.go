@@ -17,6 +17,8 @@ type question struct {
 // changed after it was made.
 type answer struct {
 	records []dns.RR
+	owner   string // of the records: another name than asked for, when that is an alias
+	secure  bool   // the server says that it validated the answer, and is believed
 	class   Class
 	ttl     uint32 // seconds
 }

@@ -24,13 +24,14 @@ type Options struct {
 	NoIPv4     bool          // inet_protocols without ipv4
 	NoIPv6     bool          // inet_protocols without ipv6
 	CacheSize  int           // answers that are kept; 0: 4096; negative: none
+	Trust      Trust         // dns_trust_ad
 	Now        func() time.Time
 }
 
 // Client is a stub resolver. It is safe for concurrent use and has nothing to
 // close.
 type Client struct {
-	servers  []string
+	servers  []server
 	search   []string // of resolv.conf, for Native
 	ndots    int
 	timeout  time.Duration
@@ -77,38 +78,44 @@ func New(o Options) (*Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("dns_servers: %w", err)
 		}
-		c.servers = append(c.servers, addr)
+		c.servers = append(c.servers, server{addr.String(), o.Trust.of(addr.Addr())})
 	}
 	return c, nil
 }
 
+// server is a name server.
+type server struct {
+	addr    string
+	trusted bool // its AD bit is believed
+}
+
 // serverAddr completes the address of a name server with port 53.
-func serverAddr(s string) (string, error) {
+func serverAddr(s string) (netip.AddrPort, error) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.String(), nil
+		return ap, nil
 	}
 	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
 	if err != nil {
-		return "", fmt.Errorf("%q is not an IP address", s)
+		return netip.AddrPort{}, fmt.Errorf("%q is not an IP address", s)
 	}
-	return netip.AddrPortFrom(a, 53).String(), nil
+	return netip.AddrPortFrom(a, 53), nil
 }
 
 // LookupMX implements Resolver. Exchangers that are no host names are left
 // out; with none left the class is Malformed.
 func (c *Client) LookupMX(ctx context.Context, domain string) ([]MX, error) {
-	rrs, err := c.lookup(ctx, domain, dns.TypeMX)
+	a, err := c.lookup(ctx, domain, dns.TypeMX)
 	if err != nil {
 		return nil, err
 	}
 	var list []MX
-	for _, rr := range rrs {
+	for _, rr := range a.records {
 		mx := rr.(*dns.MX)
 		host := strings.TrimSuffix(mx.Mx, ".")
-		if host == "" && len(rrs) > 1 || host != "" && !validHost(host) { // RFC 7505, 3: a null MX stands alone
+		if host == "" && len(a.records) > 1 || host != "" && !validHost(host) { // RFC 7505, 3: a null MX stands alone
 			continue
 		}
-		list = append(list, MX{Host: host, Preference: mx.Preference})
+		list = append(list, MX{Host: host, Preference: mx.Preference, Secure: a.secure})
 	}
 	if len(list) == 0 {
 		return nil, &Error{Name: domain, Type: "MX", Class: Malformed}
@@ -150,12 +157,12 @@ func (c *Client) LookupHost(ctx context.Context, host string) ([]netip.Addr, err
 }
 
 func (c *Client) addresses(ctx context.Context, host string, qtype uint16) ([]netip.Addr, error) {
-	rrs, err := c.lookup(ctx, host, qtype)
+	a, err := c.lookup(ctx, host, qtype)
 	if err != nil {
 		return nil, err
 	}
-	addrs := make([]netip.Addr, 0, len(rrs))
-	for _, rr := range rrs {
+	addrs := make([]netip.Addr, 0, len(a.records))
+	for _, rr := range a.records {
 		var ip net.IP
 		switch rr := rr.(type) {
 		case *dns.A:
@@ -188,12 +195,12 @@ func (c *Client) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, erro
 	if err != nil || addr.IsLoopback() {
 		return nil, notFound
 	}
-	rrs, err := c.lookup(ctx, arpa, dns.TypePTR)
+	a, err := c.lookup(ctx, arpa, dns.TypePTR)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, rr := range rrs {
+	for _, rr := range a.records {
 		if name := strings.TrimSuffix(rr.(*dns.PTR).Ptr, "."); validHost(name) {
 			names = append(names, name)
 		}
@@ -205,25 +212,26 @@ func (c *Client) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, erro
 	return names, nil
 }
 
-// lookup returns the records of one type, from the cache or from a server.
-func (c *Client) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, error) {
+// lookup returns the records of one type, at least one, from the cache or from a
+// server.
+func (c *Client) lookup(ctx context.Context, name string, qtype uint16) (answer, error) {
 	asked, ok := ascii(name)
 	if !ok {
-		return nil, &Error{Name: name, Type: dns.TypeToString[qtype], Class: Malformed}
+		return answer{}, &Error{Name: name, Type: dns.TypeToString[qtype], Class: Malformed}
 	}
 	key := question{strings.ToLower(asked), qtype}
 	a, ok := c.cache.get(key)
 	if !ok {
 		var err error
 		if a, err = c.ask(ctx, key); err != nil {
-			return nil, &Error{Name: name, Type: dns.TypeToString[qtype], Class: Temporary, Err: err}
+			return answer{}, &Error{Name: name, Type: dns.TypeToString[qtype], Class: Temporary, Err: err}
 		}
 		c.cache.put(key, a)
 	}
 	if len(a.records) == 0 {
-		return nil, &Error{Name: name, Type: dns.TypeToString[qtype], Class: a.class}
+		return answer{}, &Error{Name: name, Type: dns.TypeToString[qtype], Class: a.class}
 	}
-	return a.records, nil
+	return a, nil
 }
 
 // ask goes round the servers until one gives an answer.
@@ -233,7 +241,9 @@ func (c *Client) ask(ctx context.Context, q question) (answer, error) {
 		for _, server := range c.servers {
 			reply, err := c.exchange(ctx, q, server)
 			if err == nil {
-				return read(q, reply), nil
+				a := read(q, reply)
+				a.secure = server.trusted && reply.AuthenticatedData
+				return a, nil
 			}
 			if ctx.Err() != nil {
 				return answer{}, ctx.Err()
@@ -249,10 +259,12 @@ func (c *Client) ask(ctx context.Context, q question) (answer, error) {
 
 // exchange asks one server. A reply is an answer when it is positive or says
 // that the name does not exist.
-func (c *Client) exchange(ctx context.Context, q question, server string) (*dns.Msg, error) {
+func (c *Client) exchange(ctx context.Context, q question, s server) (*dns.Msg, error) {
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(q.name), q.qtype)
-	m.SetEdns0(1232, false) // DNS flag day 2020: no fragments
+	m.SetEdns0(1232, s.trusted)     // DNS flag day 2020: no fragments
+	m.AuthenticatedData = s.trusted // RFC 6840, 5.7: we understand the AD bit
 	udp := dns.Client{Timeout: c.timeout, UDPSize: 1232}
+	server := s.addr
 	reply, err := roundTrip(ctx, &udp, m, server)
 	if err == nil && reply.Truncated {
 		tcp := dns.Client{Net: "tcp", Timeout: c.timeout}
@@ -291,7 +303,7 @@ func roundTrip(ctx context.Context, c *dns.Client, m *dns.Msg, server string) (*
 // aliases (RFC 1034, 3.6.2).
 func read(q question, reply *dns.Msg) answer {
 	const maxAliases = 10
-	a := answer{class: NoData, ttl: negativeTTL(reply)}
+	a := answer{class: NoData, ttl: negativeTTL(reply), owner: q.name}
 	if reply.Rcode == dns.RcodeNameError {
 		a.class = NotFound
 	}
@@ -316,6 +328,7 @@ func read(q question, reply *dns.Msg) answer {
 			break
 		}
 		owner = next
+		a.owner = strings.TrimSuffix(strings.ToLower(next), ".")
 	}
 	return a
 }

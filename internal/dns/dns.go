@@ -1,6 +1,6 @@
 // Package dns asks the Domain Name System what a mail server wants to know: the
-// mail exchangers of a domain, the addresses of a host and the name of an
-// address.
+// mail exchangers of a domain, the addresses of a host, the name of an address,
+// the TLSA records of a server and the text of a name.
 //
 // Client asks the servers of dns_servers, or those of /etc/resolv.conf, over
 // UDP with EDNS0 and over TCP when an answer was cut (RFC 7766), and keeps
@@ -18,7 +18,14 @@
 // Bounds: a lookup asks at most Attempts times each server, each for at most
 // Timeout; a chain of aliases has at most 10 links; the cache has a fixed number
 // of entries. Names in answers are checked to be host names, for whoever owns a
-// zone can put anything there. DNSSEC data is not asked for.
+// zone can put anything there.
+//
+// # DNSSEC
+//
+// Signatures are not checked here. A server that may be trusted to have checked
+// them (dns_trust_ad; without it, one on this machine) is asked to say so, and an
+// answer with its AD bit is Secure; the answer of any other server never is.
+// For DANE nothing else counts: see LookupTLSA.
 //
 // It imports golang.org/x/net/idna and github.com/miekg/dns.
 package dns
@@ -51,6 +58,7 @@ type Resolver interface {
 type MX struct {
 	Host       string // "" in a null MX
 	Preference uint16
+	Secure     bool // the records of the domain are validated (DNSSEC)
 }
 
 // IsNullMX reports whether the list says that a domain accepts no mail: one
@@ -85,7 +93,7 @@ func (c Class) String() string {
 // Error is a lookup without a result.
 type Error struct {
 	Name  string // as asked
-	Type  string // "MX", "A", "AAAA", "PTR"
+	Type  string // "MX", "A", "AAAA", "PTR", "TLSA", "TXT", "CNAME"
 	Class Class
 	Err   error // cause, may be nil
 }

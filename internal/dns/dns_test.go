@@ -64,9 +64,9 @@ func TestLookupMX(t *testing.T) {
 		want   []dns.MX
 		class  dns.Class
 	}{
-		{"example.test", []dns.MX{{"mx1.example.test", 10}, {"mx2.example.test", 20}}, 0},
-		{"EXAMPLE.test.", []dns.MX{{"mx1.example.test", 10}, {"mx2.example.test", 20}}, 0},
-		{"null.test", []dns.MX{{"", 0}}, 0},
+		{"example.test", []dns.MX{{Host: "mx1.example.test", Preference: 10, Secure: true}, {Host: "mx2.example.test", Preference: 20, Secure: true}}, 0},
+		{"EXAMPLE.test.", []dns.MX{{Host: "mx1.example.test", Preference: 10, Secure: true}, {Host: "mx2.example.test", Preference: 20, Secure: true}}, 0},
+		{"null.test", []dns.MX{{Secure: true}}, 0},
 		{"bad.test", nil, dns.Malformed},
 		{"mx2.example.test", nil, dns.NoData},
 		{"missing.test", nil, dns.NotFound},

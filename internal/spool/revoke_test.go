@@ -47,7 +47,7 @@ func TestChangeWithoutSpace(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c.New = []New{{draft, testEnvelope(2, "back@x.test")}}
+			c.New = []New{{Draft: draft, Envelope: testEnvelope(2, "back@x.test")}}
 			setFault(d, noRoom)
 			if _, err := s.Commit(context.Background(), c); !errors.Is(err, ErrFull) {
 				t.Fatalf("Commit without space = %v", err)

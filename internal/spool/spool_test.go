@@ -51,7 +51,7 @@ func put(s *Spool, e Envelope, text []byte) (*Message, error) {
 	if _, err := d.Write(text); err != nil {
 		return nil, err
 	}
-	m, err := s.Commit(context.Background(), Change{New: []New{{d, e}}})
+	m, err := s.Commit(context.Background(), Change{New: []New{{Draft: d, Envelope: e}}})
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func TestGroupCommit(t *testing.T) {
 	var all sync.WaitGroup
 	for _, dr := range drafts {
 		all.Go(func() {
-			if _, err := s.Commit(context.Background(), Change{New: []New{{dr, testEnvelope(0, "a@x.test")}}}); err != nil {
+			if _, err := s.Commit(context.Background(), Change{New: []New{{Draft: dr, Envelope: testEnvelope(0, "a@x.test")}}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -271,11 +271,11 @@ func TestCommitRefuses(t *testing.T) {
 		{"detached message", settleOf(Detached("X", ok, nil), 0, nil)},
 		{"deferral index", Change{Defer: []Postponement{{Message: m, Deferrals: []Deferral{{Index: 7}}}}}},
 		{"deferral of no message", Change{Defer: []Postponement{{}}}},
-		{"no draft", Change{New: []New{{nil, ok}}}},
-		{"draft twice", Change{New: []New{{dr, ok}, {dr, ok}}}},
-		{"draft of another", Change{New: []New{{&Draft{}, ok}}}},
-		{"no recipients", Change{New: []New{{dr, testEnvelope(1)}}}},
-		{"too large", Change{New: []New{{dr, huge}}}},
+		{"no draft", Change{New: []New{{Draft: nil, Envelope: ok}}}},
+		{"draft twice", Change{New: []New{{Draft: dr, Envelope: ok}, {Draft: dr, Envelope: ok}}}},
+		{"draft of another", Change{New: []New{{Draft: &Draft{}, Envelope: ok}}}},
+		{"no recipients", Change{New: []New{{Draft: dr, Envelope: testEnvelope(1)}}}},
+		{"too large", Change{New: []New{{Draft: dr, Envelope: huge}}}},
 	}
 	for _, tt := range tests {
 		if _, err := s.Commit(context.Background(), tt.c); err == nil {
@@ -284,11 +284,11 @@ func TestCommitRefuses(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := s.Commit(gone, Change{New: []New{{dr, ok}}}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Commit(gone, Change{New: []New{{Draft: dr, Envelope: ok}}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Commit after the end of ctx = %v", err)
 	}
 	dr.Abort()
-	if _, err := s.Commit(context.Background(), Change{New: []New{{dr, ok}}}); !errors.Is(err, ErrClosed) {
+	if _, err := s.Commit(context.Background(), Change{New: []New{{Draft: dr, Envelope: ok}}}); !errors.Is(err, ErrClosed) {
 		t.Errorf("Commit of an aborted draft = %v", err)
 	}
 	if _, err := dr.Write([]byte("x")); !errors.Is(err, ErrClosed) {
@@ -314,7 +314,7 @@ func TestManyTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 		dr.Write(bytes.Repeat([]byte{byte('a' + i)}, 7000))
-		c.New = append(c.New, New{dr, testEnvelope(i, "a@x.test")})
+		c.New = append(c.New, New{Draft: dr, Envelope: testEnvelope(i, "a@x.test")})
 	}
 	list, err := s.Commit(context.Background(), c)
 	if err != nil {

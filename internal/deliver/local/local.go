@@ -87,7 +87,7 @@ type Logger interface {
 // Options make an Agent. Resolver and Store are required.
 type Options struct {
 	Resolver Resolver
-	Store    *mailbox.Store
+	Store    mailbox.Deliverer
 	// OriginalRecipient writes X-Original-To (enable_original_recipient).
 	OriginalRecipient bool
 	// Agent finds the agent of another transport (mailbox_transport); nil:

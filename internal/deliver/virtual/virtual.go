@@ -68,7 +68,7 @@ type Logger interface {
 // Options make an Agent. All but Log and Open are required.
 type Options struct {
 	Resolver Resolver
-	Store    *mailbox.Store
+	Store    mailbox.Deliverer
 	// OriginalRecipient writes X-Original-To (enable_original_recipient).
 	OriginalRecipient bool
 	Log               Logger                             // nil: nothing is logged

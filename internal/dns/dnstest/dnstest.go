@@ -6,6 +6,7 @@ package dnstest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -24,10 +25,15 @@ type Map struct {
 	MX   map[string][]dns.MX
 	Host map[string][]string // addresses in text form
 	PTR  map[string][]string // by address in text form
-	Fail map[string]bool     // names (or addresses) whose lookups fail, temporarily
+	TXT  map[string][]string
+	TLSA map[string][]dns.TLSA // by "_25._tcp.mx.example.test"; they are Secure
+	Fail map[string]bool       // names (or addresses) whose lookups fail, temporarily
 }
 
-var _ dns.Resolver = (*Map)(nil)
+var (
+	_ dns.Resolver     = (*Map)(nil)
+	_ dns.TLSAResolver = (*Map)(nil)
+)
 
 // LookupMX implements dns.Resolver.
 func (m *Map) LookupMX(ctx context.Context, domain string) ([]dns.MX, error) {
@@ -60,13 +66,30 @@ func (m *Map) LookupPTR(ctx context.Context, addr netip.Addr) ([]string, error) 
 	return nil, m.no(ctx, addr.String(), "PTR")
 }
 
+// LookupTXT answers as dns.Client does.
+func (m *Map) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	if list := m.TXT[strings.ToLower(name)]; len(list) > 0 && !m.Fail[strings.ToLower(name)] {
+		return list, nil
+	}
+	return nil, m.no(ctx, name, "TXT")
+}
+
+// LookupTLSA implements dns.TLSAResolver. No host is an alias.
+func (m *Map) LookupTLSA(ctx context.Context, host string, port uint16, _ bool) (dns.TLSASet, error) {
+	name := fmt.Sprintf("_%d._tcp.%s", port, strings.ToLower(host))
+	if list := m.TLSA[name]; len(list) > 0 && !m.Fail[name] {
+		return dns.TLSASet{Base: strings.ToLower(host), Records: list}, nil
+	}
+	return dns.TLSASet{}, m.no(ctx, name, "TLSA")
+}
+
 func (m *Map) no(ctx context.Context, name, qtype string) error {
 	key := strings.ToLower(name)
 	e := &dns.Error{Name: name, Type: qtype, Class: dns.NotFound, Err: ctx.Err()}
 	switch {
 	case ctx.Err() != nil || m.Fail[key]:
 		e.Class = dns.Temporary
-	case len(m.MX[key])+len(m.Host[key]) > 0:
+	case len(m.MX[key])+len(m.Host[key])+len(m.TXT[key]) > 0:
 		e.Class = dns.NoData
 	}
 	return e
@@ -87,7 +110,8 @@ type Server struct {
 //
 //	example.test. 300 IN MX 10 mx.example.test.
 //
-// until the test ends. Names below servfail.test fail, those below silent.test
+// until the test ends. Answers have the AD bit, when the question asks for it and
+// no name in them is insecure.test or below it. Names below servfail.test fail, those below silent.test
 // are never answered, and answers of more than 512 octets below big.test are cut
 // over UDP.
 func Start(t testing.TB, zone string) *Server {
@@ -161,10 +185,21 @@ func (s *Server) ServeDNS(w mdns.ResponseWriter, q *mdns.Msg) {
 	} else {
 		s.answer(m, name, qtype)
 	}
+	m.AuthenticatedData = q.AuthenticatedData && secure(m)
 	if w.LocalAddr().Network() == "udp" && strings.HasSuffix(name, "big.test.") {
 		m.Truncate(512)
 	}
 	_ = w.WriteMsg(m)
+}
+
+// secure reports whether no name of a reply lies below insecure.test.
+func secure(m *mdns.Msg) bool {
+	for _, rr := range m.Answer {
+		if mdns.IsSubDomain("insecure.test.", rr.Header().Name) {
+			return false
+		}
+	}
+	return !mdns.IsSubDomain("insecure.test.", m.Question[0].Name)
 }
 
 func (s *Server) answer(m *mdns.Msg, name string, qtype uint16) {
