@@ -13,12 +13,15 @@ import (
 	"time"
 )
 
-// imageSize of the file systems; sparse.
-const imageSize = 4 << 30
+// Sizes of the file systems; sparse.
+const (
+	imageSize = 4 << 30
+	largeSize = 16 << 30
+)
 
 // freshFileSystem mounts a new ext4 image, or makes a plain folder for a user
 // who may not mount.
-func freshFileSystem(ctx context.Context) (dir string, unmount func(), err error) {
+func freshFileSystem(ctx context.Context, size int64) (dir string, unmount func(), err error) {
 	base, err := os.MkdirTemp("", "postern-bench")
 	if err != nil {
 		return "", nil, err
@@ -29,7 +32,7 @@ func freshFileSystem(ctx context.Context) (dir string, unmount func(), err error
 	image, dir := filepath.Join(base, "image"), filepath.Join(base, "fs")
 	for _, f := range []func() error{
 		func() error { return os.WriteFile(image, nil, 0o600) },
-		func() error { return os.Truncate(image, imageSize) },
+		func() error { return os.Truncate(image, size) },
 		func() error { return os.Mkdir(dir, 0o755) },
 		func() error { return command(ctx, "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0", image) },
 		func() error { return command(ctx, "mount", "-o", "loop", image, dir) },

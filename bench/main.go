@@ -42,6 +42,7 @@ type bench struct {
 	postern  string
 	messages int
 	idle     int
+	backlog  int
 	rounds   int
 	only     string
 	servers  string
@@ -56,6 +57,7 @@ func main() {
 	flag.StringVar(&b.postern, "postern", "bin/postern", "the program to measure")
 	flag.IntVar(&b.messages, "messages", 5000, "messages of a run")
 	flag.IntVar(&b.idle, "idle", 10000, "idle connections to hold (Postfix gets 90)")
+	flag.IntVar(&b.backlog, "backlog", 1000000, "messages in the queue before the start")
 	flag.IntVar(&b.rounds, "rounds", 3, "rounds of each workload")
 	flag.StringVar(&b.only, "only", "", "only workloads whose name contains this text")
 	flag.StringVar(&b.servers, "servers", "", "only servers whose name contains this text")
@@ -94,6 +96,9 @@ func (b *bench) run(ctx context.Context) error {
 // compare runs one workload against all servers, in turn, and prints it.
 func (b *bench) compare(ctx context.Context, w workload, chosen []contender) error {
 	fmt.Printf("\n%s (%s)\n", w.name, w.unit)
+	if w.crowded {
+		chosen = slices.DeleteFunc(slices.Clone(chosen), func(c contender) bool { return c.name != ours })
+	}
 	all := make([][]figures, len(chosen))
 	for round := range b.rounds {
 		for i, c := range chosen {
@@ -113,7 +118,7 @@ func (b *bench) compare(ctx context.Context, w workload, chosen []contender) err
 		fmt.Printf("  median   %-26s %s\n", c.name, medians[i])
 	}
 	last := len(chosen) - 1
-	if chosen[last].name != ours {
+	if last < 0 || chosen[last].name != ours {
 		return nil
 	}
 	for i, c := range chosen[:last] {

@@ -21,6 +21,7 @@ type figures struct {
 	peak     float64 // MiB
 	each     float64 // KiB for an idle connection
 	fresh    float64 // milliseconds of a session while the others are idle
+	start    float64 // seconds from the start of the server to its first 250
 }
 
 func (f figures) String() string {
@@ -33,6 +34,9 @@ func (f figures) String() string {
 	}
 	if f.p99 > 0 {
 		s += fmt.Sprintf("   DATA to 250: median %5.1f ms, p99 %5.1f ms", f.p50, f.p99)
+	}
+	if f.start > 0 {
+		s += fmt.Sprintf("   first mail taken after %.2f s", f.start)
 	}
 	return s + fmt.Sprintf("   peak %.0f MiB", f.peak)
 }
@@ -64,6 +68,7 @@ func median(all []figures) figures {
 		p50:  middle(func(f figures) float64 { return f.p50 }), p99: middle(func(f figures) float64 { return f.p99 }),
 		peak: middle(func(f figures) float64 { return f.peak }),
 		each: middle(func(f figures) float64 { return f.each }), fresh: middle(func(f figures) float64 { return f.fresh }),
+		start: middle(func(f figures) float64 { return f.start }),
 	}
 }
 
@@ -77,7 +82,11 @@ type scene struct {
 
 // round runs one workload against one server on a fresh file system.
 func (b *bench) round(ctx context.Context, w workload, c contender) (figures, error) {
-	dir, unmount, err := freshFileSystem(ctx)
+	size := int64(imageSize)
+	if w.crowded {
+		size = largeSize
+	}
+	dir, unmount, err := freshFileSystem(ctx, size)
 	if err != nil {
 		return figures{}, err
 	}
@@ -98,10 +107,17 @@ func (b *bench) round(ctx context.Context, w workload, c contender) (figures, er
 		return figures{}, err
 	}
 	s.addr = "127.0.0.1:" + port
+	defer func() {
+		if s.server != nil {
+			s.server.stop()
+		}
+	}()
+	if w.crowded {
+		return b.crowded(ctx, w, c, dir, port, s)
+	}
 	if s.server, err = c.start(ctx, b, dir); err != nil {
 		return figures{}, err
 	}
-	defer s.server.stop()
 	if err := waitGreeting(ctx, port); err != nil {
 		return figures{}, err
 	}

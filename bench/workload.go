@@ -10,6 +10,7 @@ type workload struct {
 	forward bool // to the sink instead of Maildirs
 	trouble bool // with mail for destinations that hang, break off, and are dead
 	idle    bool // connections that do nothing
+	crowded bool // with a backlog; Postern alone, for nobody waits for Postfix to make it
 	config  string
 }
 
@@ -32,5 +33,7 @@ var workloads = []workload{
 		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "box%d@elsewhere.example", Addresses: boxes}},
 	{name: "forwarded, while others hang, break off and are dead", unit: "messages/s", copies: 1, forward: true, trouble: true,
 		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "box%d@elsewhere.example", Addresses: boxes}},
+	{name: "with a million messages in the queue", unit: "messages/s", copies: 1, crowded: true,
+		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "box%d@bench.example", Addresses: boxes}},
 	{name: "idle connections", unit: "KiB each", idle: true, config: "default_process_limit = 20000\n"},
 }
