@@ -24,7 +24,8 @@ build:
 # Postfix beside us, kills under load, each fuzz target for a while.
 test: packages check build
 	$(GO) test -count=1 -timeout 15m ./test/conformance/... ./test/integration/... ./test/script/... ./test/tables/...
-	$(GO) test -count=1 -timeout 15m -v -run '^(TestPowerCut|TestKill)$$' ./internal/spool/ ./test/crash/ | grep -v '/cut='
+	$(GO) test -count=1 -timeout 15m -v -run '^TestPowerCut$$' ./internal/spool/ -args -spool.cuts=1000 | grep -v '/cut='
+	$(GO) test -count=1 -timeout 15m -v -run '^TestKill$$' ./internal/spool/ ./test/crash/ | grep -v '/kill='
 	$(MAKE) fuzz FUZZTIME=20000x
 
 check:
@@ -46,6 +47,7 @@ bench: packages build
 # The long forms of the sampled tests.
 soak: packages build
 	$(GO) test -count=1 -v -timeout 3h -run '^TestPowerCut$$' ./internal/spool/ -args -spool.cuts=10000 | grep -v '/cut='
+	$(GO) test -count=1 -v -timeout 1h -run '^TestMillion$$' ./internal/spool/ -args -spool.million=1000000
 	POSTERN_SOAK=1 $(GO) test -count=1 -v -timeout 3h ./test/crash/ ./test/tables/
 
 # Every fuzz target for FUZZTIME, a minute unless told otherwise. A count of inputs,

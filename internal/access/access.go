@@ -46,6 +46,7 @@ type Request struct {
 	ClientName string // verified host name, or "unknown"
 	ClientAddr netip.Addr
 	Helo       string // "" before HELO
+	Domain     string // of ETRN; else ""
 	Sender     address.Address
 	HasSender  bool // MAIL was given; Sender may still be null
 	SMTPUTF8   bool // asked for with MAIL
@@ -59,7 +60,7 @@ type Request struct {
 
 // Action is a side effect for the whole message that an access table asked for.
 type Action struct {
-	Verb string // DISCARD, REDIRECT, BCC, PREPEND
+	Verb string // DISCARD, HOLD, REDIRECT, BCC, PREPEND
 	Text string // argument of the verb
 }
 

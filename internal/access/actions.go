@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -36,6 +37,20 @@ func checkHelo(c *compiler, m *table.Maps) func(context.Context, *evaluation) de
 			return dunno
 		}
 		return e.act(ctx, found, d, e.req.Helo, classHelo)
+	}
+}
+
+// checkEtrn looks up the domain of ETRN.
+func checkEtrn(c *compiler, m *table.Maps) func(context.Context, *evaluation) decision {
+	return func(ctx context.Context, e *evaluation) decision {
+		if e.req.Domain == "" {
+			return dunno
+		}
+		found, d, ok := e.find(ctx, m, table.HostKeys(e.req.Domain, c.p.parentsWithoutDot), e.req.Domain, classEtrn)
+		if !ok {
+			return dunno
+		}
+		return e.act(ctx, found, d, e.req.Domain, classEtrn)
 	}
 }
 
@@ -136,9 +151,9 @@ func (e *evaluation) act(ctx context.Context, found table.Found, failed decision
 	case "INFO", "WARN":
 		e.note(strings.ToLower(verb), text)
 		return dunno
-	case "PREPEND", "REDIRECT", "BCC", "DISCARD":
+	case "PREPEND", "REDIRECT", "BCC", "DISCARD", "HOLD":
 		return e.effect(verb, text, name, class)
-	case "HOLD", "FILTER":
+	case "FILTER":
 		e.p.log.Warningf("%s: action %s of %s is not available", found.Table.Name(), verb, name)
 		return misconfigured
 	}
@@ -174,7 +189,11 @@ func (e *evaluation) effect(verb, text, name, class string) decision {
 	if verb == "PREPEND" {
 		return dunno
 	}
-	e.note(strings.ToLower(verb), "<"+name+">: "+class+" triggers "+verb+" "+text)
+	what := "triggers " + verb + " " + text
+	if verb == "DISCARD" || verb == "HOLD" {
+		what = cmp.Or(text, "triggers "+verb+" action")
+	}
+	e.note(strings.ToLower(verb), "<"+name+">: "+class+" "+what)
 	if verb == "DISCARD" {
 		e.discarded = true
 		return permit

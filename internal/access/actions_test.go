@@ -58,7 +58,8 @@ func TestActions(t *testing.T) {
 		{"PREPEND nothing", "END", ""},
 		{"PREPEND", "END", ""},
 		{"PREPEND : x", "END", ""},
-		{"HOLD", misconfigured, ""},
+		{"HOLD", "END", "HOLD"},
+		{"hold why", "END", "HOLD why"},
 		{"FILTER smtp:[x]", misconfigured, ""},
 
 		{"permit", "ok", ""},
@@ -97,6 +98,52 @@ smtpd_recipient_restrictions = check_recipient_access inline:{ {one@mbox.test=`+
 				t.Errorf("effects %q, want %q", got, tt.effect)
 			}
 		})
+	}
+}
+
+// TestActionNotes: the log says what an action did, in Postfix's words.
+func TestActionNotes(t *testing.T) {
+	for value, want := range map[string]string{
+		"HOLD":              "hold: <one@mbox.test>: Recipient address triggers HOLD action",
+		"HOLD some reason":  "hold: <one@mbox.test>: Recipient address some reason",
+		"DISCARD":           "discard: <one@mbox.test>: Recipient address triggers DISCARD action",
+		"DISCARD a reason":  "discard: <one@mbox.test>: Recipient address a reason",
+		"REDIRECT a@b.test": "redirect: <one@mbox.test>: Recipient address triggers REDIRECT a@b.test",
+		"BCC a@b.test":      "bcc: <one@mbox.test>: Recipient address triggers BCC a@b.test",
+	} {
+		w := newWorld(t, "smtpd_recipient_restrictions = check_recipient_access inline:{ {one@mbox.test="+value+"} }, reject\n")
+		v := w.policy.Rcpt(context.Background(), request("one@mbox.test"), nil)
+		if len(v.Notes) != 1 || v.Notes[0].Action+": "+v.Notes[0].Text != want {
+			t.Errorf("%s: notes %q, want %q", value, v.Notes, want)
+		}
+	}
+}
+
+// TestEtrn: the lists of client and HELO are asked before that of the command.
+func TestEtrn(t *testing.T) {
+	const main = `smtpd_etrn_restrictions = check_etrn_access inline:{ {relay.test=REJECT no way}, {sub.relay.test=OK},
+	{late.test=DEFER}, {held.test=HOLD} }, permit_mynetworks, reject
+smtpd_helo_restrictions = check_helo_access inline:{ {bad.test=REJECT bad helo} }
+relay_domains = relay.test
+`
+	for _, tt := range []struct{ client, helo, domain, extra, want string }{
+		{"192.0.2.1", "x.test", "relay.test", "", "554 5.7.1 <relay.test>: Etrn command rejected: no way"},
+		{"192.0.2.1", "x.test", "other.relay.test", "", "554 5.7.1 <other.relay.test>: Etrn command rejected: no way"},
+		{"192.0.2.1", "x.test", "sub.relay.test", "", "ok"},
+		{"192.0.2.1", "x.test", "late.test", "", "450 4.7.1 <late.test>: Etrn command rejected: Access denied"},
+		{"192.0.2.1", "x.test", "other.test", "", "554 5.7.1 <other.test>: Etrn command rejected: Access denied"},
+		{"127.0.0.1", "x.test", "other.test", "", "ok"},
+		{"127.0.0.1", "x.test", "held.test", "", "ok"},
+		{"192.0.2.1", "bad.test", "sub.relay.test", "", "554 5.7.1 <bad.test>: Helo command rejected: bad helo"},
+		{"192.0.2.1", "bad.test", "sub.relay.test", "smtpd_delay_reject = no\n", "ok"},
+	} {
+		w := newWorld(t, main+"mynetworks = 127.0.0.0/8\n"+tt.extra)
+		v := w.policy.Etrn(context.Background(), &access.Request{
+			Where: "ETRN", ClientName: "unknown", ClientAddr: netip.MustParseAddr(tt.client), Helo: tt.helo, Domain: tt.domain,
+		})
+		if got := answer(v); got != tt.want || len(v.Actions) > 0 {
+			t.Errorf("ETRN %s by %s (%s): %s %v, want %s", tt.domain, tt.client, tt.helo, got, v.Actions, tt.want)
+		}
 	}
 }
 

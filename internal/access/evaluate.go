@@ -167,6 +167,20 @@ func (p *Policy) EndOfData(ctx context.Context, r *Request) Verdict {
 	return p.late(ctx, r, "smtpd_end_of_data_restrictions", classEndOfData)
 }
 
+// Etrn asks whether a client may have its domain's mail sent (ETRN, RFC 1985): the
+// lists of client and HELO, when rejects are delayed, and the list of the command.
+func (p *Policy) Etrn(ctx context.Context, r *Request) Verdict {
+	e := &evaluation{p: p, req: r}
+	if p.delayReject {
+		for _, s := range earlyStages[:2] {
+			if d := e.list(ctx, s.parameter, s.class); !d.reply.IsZero() || e.hangup {
+				return e.verdict(d)
+			}
+		}
+	}
+	return e.verdict(e.list(ctx, "smtpd_etrn_restrictions", classEtrn))
+}
+
 func (p *Policy) late(ctx context.Context, r *Request, parameter, class string) Verdict {
 	e := &evaluation{p: p, req: r, discarded: r.Discarded}
 	return e.verdict(e.list(ctx, parameter, class))
@@ -282,6 +296,8 @@ func (e *evaluation) subject() (name, class string) {
 		return e.req.Recipient.Internal(), classRecipient
 	case classData:
 		return "DATA", classData
+	case classEtrn:
+		return e.req.Domain, classEtrn
 	case classEndOfData:
 		return "END-OF-MESSAGE", classEndOfData
 	}

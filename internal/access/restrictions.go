@@ -79,7 +79,7 @@ var absent = map[string]bool{
 	"reject_unverified_recipient": false, "reject_unverified_sender": false, "permit_naked_ip_address": false,
 	"reject_rbl_client": true, "reject_rhsbl_client": true, "reject_rhsbl_helo": true, "reject_rhsbl_sender": true,
 	"reject_rhsbl_recipient": true, "reject_rhsbl_reverse_client": true, "permit_dnswl_client": true, "permit_rhswl_client": true,
-	"check_policy_service": true, "check_sasl_access": true, "check_ccert_access": true, "check_etrn_access": true,
+	"check_policy_service": true, "check_sasl_access": true, "check_ccert_access": true,
 	"check_reverse_client_hostname_access": true,
 	"check_client_a_access":                true, "check_client_mx_access": true, "check_client_ns_access": true,
 	"check_helo_a_access": true, "check_helo_mx_access": true, "check_helo_ns_access": true,
@@ -94,6 +94,7 @@ var tables = map[string]func(c *compiler, m *table.Maps) func(context.Context, *
 	"check_helo_access":      checkHelo,
 	"check_sender_access":    checkSender,
 	"check_recipient_access": checkRecipient,
+	"check_etrn_access":      checkEtrn,
 }
 
 func takesArgument(name string) bool {

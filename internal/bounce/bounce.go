@@ -1,6 +1,7 @@
 // Package bounce composes the notifications that tell a sender what became of
-// a message: it was returned, or it is late (RFC 3464, delivery status
-// notifications, in the multipart/report of RFC 6522).
+// a message: it was returned, it is late, it was delivered, or what delivery
+// would come to (RFC 3464, delivery status notifications, in the
+// multipart/report of RFC 6522).
 //
 // A report has three parts: a text for people, the same facts for programs,
 // and the message itself or its headers.
@@ -22,22 +23,34 @@
 //	           ...
 //
 // The names of fields and parts are those of Postfix, for programs know them;
-// the words for people are our own. A notification for a message that used
-// SMTPUTF8 has the global forms of RFC 6533. The original is copied as it is
-// read, never held in memory as a whole; when it is larger than the size limit
-// (postconf bounce_size_limit), or its sender asked so (RET=HDRS, RFC 3461,
-// 4.3), only its header comes along.
+// the words for people are our own, or those of a template file (bounce(5),
+// postconf bounce_template_file):
+//
+//	failure_template = <<EOF
+//	Charset: us-ascii
+//	From: Mail Delivery System <MAILER-DAEMON>
+//	Subject: Undelivered Mail Returned to Sender
+//	Postmaster-Subject: Postmaster Copy: Undelivered Mail
+//
+//	The mail server at $myhostname ...
+//	EOF
+//
+// A notification for a message that used SMTPUTF8 has the global forms of RFC
+// 6533. The original is copied as it is read, never held in memory as a whole.
+// It comes along when it was given up, is not larger than the size limit
+// (postconf bounce_size_limit), and its sender did not ask for less (RET=HDRS,
+// RFC 3461, 4.3); else only its header does.
 //
 // Date, Message-Id and Received are left to whoever puts the notification into
 // the spool, for they need its queue id. Who gets a notification, and whether
-// anybody does, is for the queue to say: package bounce sends nothing. There
-// are no templates, and no reports of success.
+// anybody does, is for the queue to say: package bounce sends nothing.
 //
-// It imports address, header and spool.
+// It imports address, config, header, origin, spool and golang.org/x/net/idna.
 package bounce
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -70,6 +83,7 @@ type Recipient struct {
 	ORCPT      string // RFC 3461, 4.2, decoded: "rfc822;john@example.org"; "" when not given
 	Status     string // enhanced status code, "5.1.1"
 	Reason     string // text, as in the log
+	Relay      string // Success, Verify: "virtual", "mx.example.com[192.0.2.1]:25"; "" or "none": none
 	RemoteMTA  string // host that answered; "" for local trouble
 	Diagnostic string // its answer, "550 5.1.1 ..."; "" for local trouble
 }
@@ -86,9 +100,13 @@ type Report struct {
 	ID         string         // queue id of the original message
 	Original   spool.Envelope // of the original message
 	Recipients []Recipient
-	SizeLimit  int64     // postconf bounce_size_limit; 0: never more than headers
-	RetryUntil time.Time // Delay: when the queue gives up
-	Now        time.Time // part of the boundary
+	SizeLimit  int64      // postconf bounce_size_limit; 0: never more than headers
+	RetryUntil time.Time  // Delay: when the queue gives up
+	Now        time.Time  // part of the boundary
+	Templates  *Templates // expanded; nil: the built-in ones
+	// Threaded refers to the original message in the header, so that mail
+	// programs show the two together (postconf enable_threaded_bounces).
+	Threaded bool
 }
 
 // Body is the text of the original message, as a spool.Body gives it.
@@ -119,7 +137,7 @@ const headerLimit = 100 << 10
 // whether it is 7-bit. The error is one of reading it.
 func (r *Report) Compose(original Body) (*Notification, error) {
 	n := &Notification{original: original, length: original.Size(), SMTPUTF8: r.Original.SMTPUTF8}
-	whole := !r.Postmaster && r.Original.Ret != "HDRS" && n.length <= r.SizeLimit
+	whole := r.returnsText() && n.length <= r.SizeLimit
 	if !whole {
 		head, err := header.Read(original, headerLimit)
 		if err != nil {
@@ -140,6 +158,13 @@ func (r *Report) Compose(original Body) (*Notification, error) {
 	n.head = c.head(words, report, whole)
 	n.tail = []byte("\n--" + r.boundary() + "--\n")
 	return n, nil
+}
+
+// returnsText reports whether the text of the original may come along: in a
+// failure, not in the postmaster's copy of what its sender has got already.
+func (r *Report) returnsText() bool {
+	copied := r.Postmaster && r.Original.Sender != ""
+	return r.Kind == Failure && !copied && r.Original.Ret != "HDRS"
 }
 
 // addresses are those of the header and the Return-Path.
@@ -170,18 +195,22 @@ func (n *Notification) Size() int64 {
 	return int64(len(n.head)) + n.length + int64(len(n.tail))
 }
 
-func (r *Report) subject() string {
-	subject := "Undelivered Mail"
-	if r.Kind == Delay {
-		subject = "Delayed Mail"
+// words are the template of the report.
+func (r *Report) words() template {
+	if r.Templates != nil {
+		return r.Templates.kinds[r.Kind]
 	}
-	switch {
-	case r.Postmaster:
-		return "Postmaster Copy: " + subject
-	case r.Kind == Delay:
-		return subject + " (still being retried)"
+	t := builtIn[r.Kind]
+	t.text = strings.NewReplacer("$myhostname", r.Hostname, "$myorigin", r.Origin).Replace(t.text)
+	return t
+}
+
+// sender is the original's; that of mail from nobody has a name in reports.
+func (r *Report) sender() string {
+	if r.Original.Sender == "" {
+		return "MAILER-DAEMON@" + r.Hostname
 	}
-	return subject + " Returned to Sender"
+	return r.Original.Sender
 }
 
 // external is an address as headers show it: quoted, on one line.
@@ -243,13 +272,25 @@ func (c *composer) head(words, report []byte, whole bool) []byte {
 	if r.Postmaster {
 		auto = "auto-generated"
 	}
-	fmt.Fprintf(&c.buf, "From: Mail Delivery System <%s>\n", external("MAILER-DAEMON@"+r.Origin))
-	fmt.Fprintf(&c.buf, "Subject: %s\nTo: %s\nAuto-Submitted: %s\n", r.subject(), external(r.To), auto)
+	t := r.words()
+	subject := t.subject
+	if r.Postmaster {
+		subject = cmp.Or(t.postmaster, t.subject)
+	}
+	fmt.Fprintf(&c.buf, "From: %s\nSubject: %s\nTo: %s\n", completeFrom(t.from, clean(r.Origin)), subject, external(r.To))
+	if id := r.messageID(); id != "" {
+		fmt.Fprintf(&c.buf, "References: %s\nIn-Reply-To: %s\n", id, id)
+	}
+	fmt.Fprintf(&c.buf, "Auto-Submitted: %s\n", auto)
 	fmt.Fprintf(&c.buf, "MIME-Version: 1.0\nContent-Type: multipart/report; report-type=%s;\n\tboundary=\"%s\"\n",
 		r.global("delivery-status", "global-delivery-status"), r.boundary())
 	fmt.Fprintf(&c.buf, "Content-Transfer-Encoding: %s\n\nThis is a MIME-encapsulated message.\n", c.encoding)
 
-	c.part("Notification", "text/plain; charset=utf-8", c.encoding)
+	charset := t.charset
+	if t.asciiOnly() {
+		charset = "utf-8" // addresses and reasons may need it
+	}
+	c.part("Notification", "text/plain; charset="+charset, c.encoding)
 	c.buf.Write(words)
 	if r.Original.SMTPUTF8 {
 		c.part("Delivery report", "message/global-delivery-status", c.encoding)
@@ -259,16 +300,44 @@ func (c *composer) head(words, report []byte, whole bool) []byte {
 	c.buf.Write(report)
 
 	description := "Undelivered Message"
-	if r.Kind == Delay {
-		description = "Delayed Message"
+	if r.Kind == Success || r.Kind == Verify {
+		description = "Message"
 	}
 	if whole {
 		c.part(description, r.global("message/rfc822", "message/global"), c.encoding)
 	} else {
 		c.part(description+" Headers", r.global("text/rfc822-headers", "message/global-headers"), c.encoding)
 	}
-	fmt.Fprintf(&c.buf, "Return-Path: <%s>\n", external(r.Original.Sender))
+	fmt.Fprintf(&c.buf, "Return-Path: <%s>\n", external(r.sender()))
 	return c.buf.Bytes()
+}
+
+// messageID is the original's Message-Id when the report is to refer to it and it
+// is one.
+func (r *Report) messageID() string {
+	id := r.Original.MessageID
+	if !r.Threaded || len(id) < 3 || id[0] != '<' || id[len(id)-1] != '>' ||
+		strings.IndexFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) >= 0 {
+		return ""
+	}
+	return id
+}
+
+// completeFrom adds the origin to an address of a template that has no domain:
+// "MAILER-DAEMON (Mail)", "Mail <MAILER-DAEMON>".
+func completeFrom(from, origin string) string {
+	if at := strings.LastIndexByte(from, '<'); at >= 0 {
+		inner, rest, found := strings.Cut(from[at+1:], ">")
+		if !found || inner == "" || strings.Contains(inner, "@") {
+			return from
+		}
+		return from[:at+1] + inner + "@" + origin + ">" + rest
+	}
+	addr, rest, _ := strings.Cut(from, " ")
+	if strings.Contains(addr, "@") || rest != "" && rest[0] != '(' {
+		return from
+	}
+	return strings.TrimRight(addr+"@"+origin+" "+rest, " ")
 }
 
 // part starts a part of the multipart.

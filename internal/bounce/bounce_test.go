@@ -66,7 +66,7 @@ var golden = []struct {
 	{"eight-bit-left-out", original + "caf\xe9\n", failure(func(r *Report) { r.Original.Ret = "HDRS" }), false},
 	{"smtputf8", original, failure(func(r *Report) {
 		r.Original.SMTPUTF8, r.Original.Sender, r.To = true, "jürgen@example.org", "jürgen@example.org"
-		r.Recipients[0].Address = "用户@example.com"
+		r.Recipients[0].Address, r.Recipients[0].ORCPT = "用户@example.com", "rfc822;用户@example.com"
 	}), true},
 	{"smtputf8-headers", original, failure(func(r *Report) { r.Original.SMTPUTF8, r.SizeLimit = true, 0 }), false},
 	{"delay", original, failure(func(r *Report) {
@@ -75,6 +75,28 @@ var golden = []struct {
 	}), false},
 	{"postmaster", original, failure(func(r *Report) { r.Postmaster, r.To = true, "postmaster" }), false},
 	{"postmaster-delay", original, failure(func(r *Report) { r.Postmaster, r.Kind, r.To = true, Delay, "postmaster" }), false},
+	{"postmaster-double", original, failure(func(r *Report) { r.Postmaster, r.To, r.Original.Sender = true, "postmaster", "" }), false},
+	{"success", original, failure(func(r *Report) {
+		r.Kind = Success
+		r.Recipients = []Recipient{
+			{Address: "all@example.com", Action: "expanded", Status: "2.0.0", Reason: "alias expanded"},
+			{Address: "john@example.com", Original: "all@example.com", ORCPT: "rfc822;All@example.com", Status: "2.0.0",
+				Reason: "delivered to maildir", Relay: "virtual"},
+			{Address: "jane@remote.example", Action: "relayed", Status: "2.0.0", Reason: "250 2.0.0 Ok: queued as 1",
+				Relay: "mx.remote.example[192.0.2.7]:25", RemoteMTA: "mx.remote.example", Diagnostic: "250 2.0.0 Ok: queued as 1"},
+		}
+	}), false},
+	{"verify", original, failure(func(r *Report) {
+		r.Kind, r.Original.Ret = Verify, "FULL"
+		r.Recipients[0].Action, r.Recipients[0].Relay = "undeliverable", "none"
+		r.Recipients = append(r.Recipients, Recipient{Address: "john@example.com", Status: "2.0.0", Reason: "delivers to maildir", Relay: "virtual"})
+	}), false},
+	{"threaded", original, failure(func(r *Report) { r.Threaded, r.Original.MessageID = true, "<one@example.org>" }), false},
+	{"threaded-forged", original, failure(func(r *Report) { r.Threaded, r.Original.MessageID = true, "<one@example.org>\nBcc: b@c.example\nX: >" }), false},
+	{"template", original, failure(func(r *Report) {
+		r.Templates, _ = ParseTemplates(strings.NewReader("failure_template = <<E\nCharset: iso-8859-1\nFrom: Post <post>\n"+
+			"Subject: Zurueck\n\nZur\xfcck\nE\n"), "t.cf")
+	}), true},
 	{"no-text", "", failure(func(*Report) {}), false},
 	{"hostile", "Subject: x\n\nno end of line", failure(func(r *Report) {
 		r.Original.Sender, r.To = "a\nBcc: b@c.example", "a\nBcc: b@c.example"
@@ -254,11 +276,13 @@ func TestWriteErrors(t *testing.T) {
 // shape of a report.
 func FuzzReport(f *testing.F) {
 	f.Add("john@example.org", "lost@example.com", "", "unknown user", "", "Subject: x\n\nbody\n", "", false)
+	f.Add("a@b.example", "c@d.example", "", "delivered", "", "\n", "<id@b.example>", false)
 	f.Add("a\nb", "c\rd", "e\x00f", "g\n\nh", "550 i\n--j", "\n\n", "k\n", true)
 	f.Add("ü@x", "\xff@y", "\"@z", strings.Repeat("x ", 100), "\t", "", "\x7f", true)
 	f.Fuzz(func(t *testing.T, sender, rcpt, orig, reason, diagnostic, text, envid string, utf8 bool) {
 		r := failure(func(r *Report) {
 			r.To, r.Original.Sender, r.Original.EnvID, r.Original.SMTPUTF8 = sender, sender, envid, utf8
+			r.Kind, r.Threaded, r.Original.MessageID = Kind(len(reason)%len(kindNames)), true, envid
 			r.Recipients = []Recipient{{Address: rcpt, Original: orig, Status: "5.1.1", Reason: reason, Diagnostic: diagnostic}}
 		})
 		n, err := r.Compose(strings.NewReader(text))
@@ -273,8 +297,12 @@ func FuzzReport(f *testing.F) {
 			t.Errorf("EightBit = %v for %q", n.EightBit, b.Bytes())
 		}
 		head, _, _ := bytes.Cut(n.head, []byte("\n\nThis is a MIME-encapsulated message.\n"))
-		if lines := bytes.Count(head, []byte("\n")); lines != 7 {
-			t.Errorf("header has %d lines, want 8:\n%s", lines+1, head)
+		want := 8
+		if r.messageID() != "" {
+			want += 2
+		}
+		if lines := bytes.Count(head, []byte("\n")) + 1; lines != want {
+			t.Errorf("header has %d lines, want %d:\n%s", lines, want, head)
 		}
 		if n := bytes.Count(n.head, []byte("\n--"+r.boundary()+"\n")); n != 3 {
 			t.Errorf("%d parts, want 3", n)

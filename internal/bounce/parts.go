@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -15,34 +16,19 @@ const (
 	indent = "    "
 )
 
-// text is the part for people.
+// text is the part for people. The postmaster needs no explanation.
 func (r *Report) text() []byte {
 	var b bytes.Buffer
-	switch {
-	case r.Kind == Delay:
-		fmt.Fprintf(&b, `This is only a warning: you need not send your message again.
-
-The mail server at %s has not been able yet to deliver your
-message to the recipients listed below. It keeps the message and tries again
-until %s.
-`, clean(r.Hostname), header.AppendDate(nil, r.RetryUntil))
-	default:
-		fmt.Fprintf(&b, `The mail server at %s could not deliver your message to the
-recipients listed below, and will not try again.
-`, clean(r.Hostname))
+	if !r.Postmaster {
+		b.WriteString(r.words().text)
 	}
-	fmt.Fprintf(&b, `
-Every address is followed by the reason. If a reason is not clear to you, ask
-<%s> and send this report along; your own text in the
-attached message may be left out.
-`, external("postmaster@"+r.Origin))
 	for _, rcpt := range r.Recipients {
 		b.WriteByte('\n')
 		line := "<" + external(rcpt.Address) + ">"
 		if rcpt.expanded() {
 			line += " (expanded from <" + external(rcpt.Original) + ">)"
 		}
-		writeFolded(&b, line+": "+clean(rcpt.Reason))
+		writeFolded(&b, line+": "+clean(r.reason(&rcpt)))
 	}
 	return b.Bytes()
 }
@@ -50,6 +36,14 @@ attached message may be left out.
 // expanded reports whether the address came out of another one.
 func (rcpt *Recipient) expanded() bool {
 	return rcpt.Original != "" && !address.Split(rcpt.Original).Equal(address.Split(rcpt.Address))
+}
+
+// reason is why, or by whom: reports that were asked for name the relay.
+func (r *Report) reason(rcpt *Recipient) string {
+	if (r.Kind == Success || r.Kind == Verify) && rcpt.Relay != "" && rcpt.Relay != "none" {
+		return "delivery via " + rcpt.Relay + ": " + rcpt.Reason
+	}
+	return rcpt.Reason
 }
 
 // deliveryStatus is the part for programs (RFC 3464, 2).
@@ -60,7 +54,7 @@ func (r *Report) deliveryStatus() []byte {
 		fmt.Fprintf(&b, "Original-Envelope-Id: %s\n", clean(r.Original.EnvID))
 	}
 	fmt.Fprintf(&b, "X-Postfix-Queue-ID: %s\n", r.ID)
-	fmt.Fprintf(&b, "X-Postfix-Sender: %s; %s\n", r.addressType(r.Original.Sender), external(r.Original.Sender))
+	fmt.Fprintf(&b, "X-Postfix-Sender: %s; %s\n", r.addressType(r.sender()), external(r.sender()))
 	fmt.Fprintf(&b, "Arrival-Date: %s\n", header.AppendDate(nil, r.Original.Arrival))
 	for i := range r.Recipients {
 		b.WriteByte('\n')
@@ -87,26 +81,34 @@ func (r *Report) recipientStatus(b *bytes.Buffer, rcpt *Recipient) {
 	fmt.Fprintf(b, "Final-Recipient: %s; %s\n", r.addressType(rcpt.Address), external(rcpt.Address))
 	switch {
 	case rcpt.ORCPT != "":
-		fmt.Fprintf(b, "Original-Recipient: %s\n", clean(rcpt.ORCPT))
+		fmt.Fprintf(b, "Original-Recipient: %s\n", r.original(rcpt.ORCPT))
 	case rcpt.expanded():
 		fmt.Fprintf(b, "Original-Recipient: %s;%s\n", r.addressType(rcpt.Original), external(rcpt.Original))
 	}
-	action := "failed"
-	if r.Kind == Delay {
-		action = "delayed"
-	}
-	fmt.Fprintf(b, "Action: %s\nStatus: %s\n", action, clean(rcpt.Status))
+	fmt.Fprintf(b, "Action: %s\nStatus: %s\n", cmp.Or(clean(rcpt.Action), actions[r.Kind]), clean(rcpt.Status))
 	if rcpt.RemoteMTA != "" {
 		fmt.Fprintf(b, "Remote-MTA: dns; %s\n", clean(rcpt.RemoteMTA))
 	}
 	if rcpt.Diagnostic != "" {
 		writeFolded(b, "Diagnostic-Code: smtp; "+clean(rcpt.Diagnostic))
 	} else {
-		writeFolded(b, "Diagnostic-Code: X-Postfix; "+clean(rcpt.Reason))
+		writeFolded(b, "Diagnostic-Code: X-Postfix; "+clean(r.reason(rcpt)))
 	}
 	if r.Kind == Delay {
 		fmt.Fprintf(b, "Will-Retry-Until: %s\n", header.AppendDate(nil, r.RetryUntil))
 	}
+}
+
+// actions are what the kinds imply.
+var actions = [...]string{Failure: "failed", Delay: "delayed", Success: "delivered", Verify: "deliverable"}
+
+// original is an ORCPT as a report shows it. Servers name the type rfc822 also
+// for an address that is not ASCII; in a global report that is utf-8 (RFC 6533, 3).
+func (r *Report) original(orcpt string) string {
+	if rest, ok := strings.CutPrefix(orcpt, "rfc822;"); ok {
+		orcpt = r.addressType(rest) + ";" + rest
+	}
+	return clean(orcpt)
 }
 
 // addressType is that of RFC 3464, 2.1.2, or of RFC 6533, 3 for an address

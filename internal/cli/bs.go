@@ -44,6 +44,7 @@ func (permitAll) Data(context.Context, *smtpd.Transaction) smtpd.Verdict { retur
 func (permitAll) EndOfData(context.Context, *smtpd.Transaction) smtpd.Verdict {
 	return smtpd.Verdict{}
 }
+func (permitAll) Etrn(context.Context, *smtpd.Client, string) smtpd.Verdict { return smtpd.Verdict{} }
 func (permitAll) Rcpt(context.Context, *smtpd.Transaction, *smtpd.Recipient) smtpd.Verdict {
 	return smtpd.Verdict{}
 }
@@ -53,6 +54,8 @@ func (permitAll) Vrfy(context.Context, *smtpd.Transaction, address.Address) smtp
 
 // maildropIntake puts messages into the maildrop.
 type maildropIntake struct{ dir string }
+
+func (maildropIntake) Room(context.Context, *smtpd.Transaction) smtp.Reply { return smtp.Reply{} }
 
 func (in maildropIntake) Begin(context.Context, *smtpd.Transaction) (smtpd.Body, smtp.Reply) {
 	return &dropBody{dir: in.dir}, smtp.Reply{}
@@ -70,9 +73,12 @@ func (b *dropBody) Abort()                      {}
 func (b *dropBody) Start(*smtpd.Transaction)    {}
 
 func (b *dropBody) Commit(_ context.Context, t *smtpd.Transaction) smtp.Reply {
-	e := maildrop.Envelope{Sender: t.Sender.Address.String(), Ret: t.Params.Ret, EnvID: t.Params.EnvID}
+	e := maildrop.Envelope{
+		Sender: t.Sender.Address.String(), Ret: t.Params.Ret, EnvID: t.Params.EnvID, EightBit: t.Params.Body == "8BITMIME",
+	}
 	for _, r := range t.Recipients {
 		e.Recipients = append(e.Recipients, r.Path.Address.String())
+		e.DSN = append(e.DSN, maildrop.DSN{Notify: r.Params.Notify.String(), ORCPT: r.Params.ORCPT})
 	}
 	switch err := maildrop.Submit(b.dir, e, &b.text); {
 	case errors.Is(err, os.ErrNotExist):

@@ -1,7 +1,12 @@
 // Package cli is the command line: one file per command. Called by a Postfix
-// name (sendmail, postmap, postalias), or with that name as its first argument,
-// the program behaves as that program; these have historic flags and parse them
-// themselves. All others are subcommands of postern.
+// name (postfix, sendmail, postqueue, postmap), or with that name as its first
+// argument, the program behaves as that program; these have historic flags and
+// parse them themselves. All others are subcommands of postern.
+//
+// Commands about the queue ask the running server by its sockets (see control),
+// and look into the spool themselves when none runs. Exit status 69 says that the
+// mail system cannot be reached, 77 that this user may not, 64 a wrong call; the
+// Postfix programs keep their own.
 //
 // It imports server, explain and what the commands are made of.
 package cli
@@ -46,6 +51,12 @@ var commands = map[string]func(context.Context, Env) int{
 	"postmap":    postmap,
 	"postalias":  postalias,
 	"newaliases": newaliases,
+	"postqueue":  runPostqueue,
+	"mailq":      runMailq,
+	"postsuper":  runPostsuper,
+	"postcat":    runPostcat,
+	"qshape":     runQshape,
+	"postfix":    runPostfix,
 }
 
 // Main runs the command that the arguments name and returns its exit status.
@@ -62,6 +73,11 @@ func Main(env Env) int {
 			return run(ctx, env)
 		}
 	}
+	return execute(ctx, env)
+}
+
+// execute runs a subcommand of postern.
+func execute(ctx context.Context, env Env) int {
 	root := newRoot(env)
 	root.SetArgs(env.Args[1:])
 	err := root.ExecuteContext(ctx)
@@ -87,15 +103,16 @@ func newRoot(env Env) *cobra.Command {
 		Long: `Postern is a mail server for virtual domains. It reads a Postfix configuration
 directory as it stands and does what Postfix does with it, and it can say why.
 
-The Postfix commands sendmail, postmap, postalias and newaliases are
-subcommands too, with their own flags: "postern postmap -q KEY TYPE:NAME".`,
+The Postfix commands postfix, sendmail, mailq, postqueue, postsuper, postcat,
+qshape, postconf, postmap, postalias and newaliases are subcommands too, with
+their own flags: "postern postmap -q KEY TYPE:NAME".`,
 		SilenceUsage: true, SilenceErrors: true, Version: server.Version,
 	}
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
-	root.AddCommand(newServe(env), newInit(env), newExplain(env),
+	root.AddCommand(newServe(env), newInit(env), newExplain(env), newQueue(env),
 		newControl(env, "reload", "Read the configuration again; a broken one is refused and the old one stays"),
 		newControl(env, "flush", "Try to deliver all deferred mail now"),
 		newControl(env, "stop", "End the running server; open transactions are finished"),

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -15,7 +18,10 @@ func newControl(env Env, name, short string) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: short, Args: noArguments}
 	dir := configDir(cmd, env)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		resp, err := call(cmd, *dir, name)
+		resp, err := tellServer(cmd.Context(), *dir, name)
+		for _, w := range resp.Warnings {
+			fmt.Fprintf(env.Stderr, "postern: warning: %s\n", printable(w))
+		}
 		if err != nil {
 			return err
 		}
@@ -25,7 +31,8 @@ func newControl(env Env, name, short string) *cobra.Command {
 	return cmd
 }
 
-func call(cmd *cobra.Command, dir, name string) (control.Response, error) {
+// tellServer gives a command to the server of a configuration directory.
+func tellServer(ctx context.Context, dir, name string) (control.Response, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return control.Response{}, err
@@ -36,5 +43,12 @@ func call(cmd *cobra.Command, dir, name string) (control.Response, error) {
 	if err != nil {
 		return control.Response{}, err
 	}
-	return control.Call(cmd.Context(), socket, control.Request{Command: name})
+	resp, err := control.Call(ctx, socket, control.Request{Command: name})
+	if errors.Is(err, fs.ErrPermission) {
+		err = errNotYours
+	}
+	return resp, err
 }
+
+// errNotYours is the failure of a command that is not for this user.
+var errNotYours = errors.New("only for the user that the server runs as, and root")

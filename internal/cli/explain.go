@@ -16,6 +16,7 @@ import (
 	"postern/internal/address"
 	"postern/internal/config"
 	"postern/internal/explain"
+	"postern/internal/privsep"
 	"postern/internal/server"
 )
 
@@ -99,7 +100,7 @@ func newExplainer(ctx context.Context, env Env, dir string, postfix bool) (*expl
 	log := stderrLog{env.Stderr}
 	opener := server.NewOpener(settings, log)
 	opener.Locate = true
-	router, err := server.NewRouter(ctx, settings, opener, log)
+	router, err := server.NewRouter(ctx, settings, opener, privsep.NewFiles(), log)
 	if err != nil {
 		opener.Close()
 		return nil, nil, err

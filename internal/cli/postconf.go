@@ -136,10 +136,10 @@ func (c *confTool) run(ctx context.Context) error {
 		return err
 	}
 	switch {
-	case c.has('b'), c.has('t'), c.has('T'):
-		i := strings.IndexAny(c.given, "btT")
-		what := map[byte]string{'b': "bounce templates", 't': "bounce templates", 'T': "OpenSSL"}[c.given[i]]
-		return fmt.Errorf("option -%c is not supported: this version has no %s", c.given[i], what)
+	case c.has('T'):
+		return errors.New("option -T is not supported: there is no OpenSSL here")
+	case c.has('b'), c.has('t'):
+		return c.templates()
 	case c.has('a'), c.has('A'): // no SASL plug-ins: an empty list
 		return nil
 	case c.has('l'):

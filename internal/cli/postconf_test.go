@@ -500,9 +500,9 @@ func TestPostconfBetter(t *testing.T) {
 // TestPostconfRefusals: what there is not is said, with the name of the option.
 func TestPostconfRefusals(t *testing.T) {
 	for args, want := range map[string]string{
-		"-b":                     "postconf: fatal: option -b is not supported: this version has no bounce templates",
-		"-t":                     "postconf: fatal: option -t is not supported: this version has no bounce templates",
-		"-T run-version":         "postconf: fatal: option -T is not supported: this version has no OpenSSL",
+		"-b a b":                 "postconf: fatal: options -b and -t require at most one template file",
+		"-b -t":                  "postconf: fatal: specify one of -b -t",
+		"-T run-version":         "postconf: fatal: option -T is not supported: there is no OpenSSL here",
 		"-z":                     "postconf: invalid option -- 'z'",
 		"-F smtp/inet/=x":        "postconf: fatal: -Fe or -FX requires service_name/type/field_name",
 		"-F smtp/inet/service=":  `postconf: fatal: invalid service field "" in ""`,

@@ -10,13 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"postern/internal/address"
 	"postern/internal/config"
-	"postern/internal/control"
 	"postern/internal/header"
 	"postern/internal/maildrop"
 	"postern/internal/server"
@@ -26,27 +24,10 @@ import (
 const (
 	exUsage       = 64 // wrong call, no recipient
 	exDataErr     = 65 // bad address
-	exNoUser      = 67 // -bv: a recipient does not exist
 	exUnavailable = 69 // message too large
-	exSoftware    = 70
 	exTempFail    = 75 // try again: the mail system cannot take it now
 	exConfig      = 78 // main.cf is broken
 )
-
-// sendmailCall is what the command line of sendmail asked for.
-type sendmailCall struct {
-	mode        string // m, s, v, p, i
-	sender      string
-	haveSender  bool
-	fullName    string
-	fromHeader  bool
-	ignoreDots  bool
-	flush       bool
-	notify, ret string
-	envid       string
-	dir         string
-	recipients  []string
-}
 
 // sendmail submits a message from the command line: sendmail(1) in Postfix's
 // form. It writes into the maildrop and needs no running server.
@@ -63,19 +44,20 @@ func sendmail(ctx context.Context, env Env) int {
 	if err != nil {
 		return fail(exConfig, err)
 	}
+	for _, w := range c.warnings {
+		fmt.Fprintf(env.Stderr, "sendmail: warning: %s\n", w)
+	}
 	switch {
-	case c.flush:
-		_, err := control.Call(ctx, server.ControlSocket(settings), control.Request{Command: "flush"})
-		if err != nil {
-			return fail(exUnavailable, err)
-		}
+	case c.queue != nil && len(c.queue) == 0, c.mode == "h", c.mode == "H":
 		return 0
+	case c.queue != nil:
+		return c.callQueue(ctx, env, c.queue)
+	case c.mode == "p":
+		return c.callQueue(ctx, env, []string{"-p"})
 	case c.mode == "i":
 		return newaliases(ctx, env)
 	case c.mode == "s":
 		return sendmailSMTP(ctx, env, settings)
-	case c.mode == "v":
-		return verify(ctx, env, c)
 	}
 	if st, err := c.submit(env, settings); err != nil {
 		return fail(st, err)
@@ -83,66 +65,12 @@ func sendmail(ctx context.Context, env Env) int {
 	return 0
 }
 
-// parentOfMain is the configuration directory that -C names: itself, or by the
-// main.cf in it. What does not exist is missed by its name when it is read.
-func parentOfMain(name string) string {
-	info, err := os.Stat(name)
-	if filepath.Base(name) == "main.cf" || err == nil && info.Mode().IsRegular() {
-		return filepath.Dir(name)
-	}
-	return name
-}
-
-// parseSendmail reads the flags. Those without a meaning here are accepted.
-func parseSendmail(env Env) (sendmailCall, error) {
-	c := sendmailCall{mode: "m", dir: defaultDir(env)}
-	opts, rest, err := getopt(env.Args[1:], "A:B:C:F:GIL:N:O:R:UV:X:b:f:h:imno:p:r:tvxc:", "q")
-	if err != nil {
-		return c, err
-	}
-	for _, o := range opts {
-		switch o.letter {
-		case 'C':
-			c.dir = parentOfMain(o.value)
-		case 'c':
-			c.dir = o.value
-		case 'F':
-			c.fullName = o.value
-		case 'f', 'r':
-			c.sender, c.haveSender = o.value, true
-		case 'N':
-			c.notify = strings.ToUpper(o.value)
-		case 'R':
-			c.ret = strings.ToUpper(o.value)
-		case 'V':
-			c.envid = o.value
-		case 't':
-			c.fromHeader = true
-		case 'i':
-			c.ignoreDots = true
-		case 'o':
-			c.ignoreDots = c.ignoreDots || o.value == "i"
-		case 'q':
-			c.flush = true
-		case 'b':
-			c.mode = o.value
-		case 'I':
-			c.mode = "i"
-		}
-	}
-	if !strings.Contains("m s v i", c.mode) || c.mode == "" {
-		return c, fmt.Errorf("unsupported: -b%s", c.mode)
-	}
-	if abs, err := filepath.Abs(c.dir); err == nil {
-		c.dir = abs
-	}
-	c.recipients = rest
-	return c, nil
-}
-
 // submit checks the addresses and writes the message into the maildrop.
 func (c *sendmailCall) submit(env Env, settings *config.Settings) (int, error) {
-	e := maildrop.Envelope{FullName: c.fullName, FromHeader: c.fromHeader, Notify: c.notify, Ret: c.ret, EnvID: c.envid}
+	e := maildrop.Envelope{
+		FullName: c.fullName, FromHeader: c.fromHeader, Notify: c.notify, Ret: c.ret, EnvID: c.envid,
+		EightBit: c.eightBit, Verify: c.mode == "v", Report: c.mode != "v" && c.verbose > 0,
+	}
 	var err error
 	if e.Sender, err = c.envelopeSender(env); err != nil {
 		return exDataErr, err
@@ -156,19 +84,9 @@ func (c *sendmailCall) submit(env Env, settings *config.Settings) (int, error) {
 			e.Recipients = append(e.Recipients, a.String())
 		}
 	}
-	text := &lineReader{r: bufio.NewReaderSize(env.Stdin, 64<<10), dots: !c.ignoreDots, limit: settings.Int64("message_size_limit")}
-	var body io.Reader = text
-	if c.fromHeader {
-		head, err := readHeader(text)
-		if err != nil {
-			return exTempFail, err
-		}
-		if len(e.Recipients) == 0 && !hasRecipients(head) {
-			return exUsage, errors.New("no recipient addresses found in message header")
-		}
-		body = io.MultiReader(bytes.NewReader(head), text)
-	} else if len(e.Recipients) == 0 {
-		return exUsage, errors.New("recipient addresses must be specified on the command line or via the -t option")
+	body, st, err := c.text(env, settings, &e)
+	if err != nil {
+		return st, err
 	}
 	dir := server.MaildropDirectory(settings)
 	err = maildrop.Submit(dir, e, body)
@@ -177,8 +95,34 @@ func (c *sendmailCall) submit(env Env, settings *config.Settings) (int, error) {
 		return exUnavailable, err
 	case errors.Is(err, fs.ErrNotExist):
 		return exTempFail, fmt.Errorf("no mail system here yet: start the server once (%w)", err)
+	case err == nil && (e.Verify || e.Report):
+		fmt.Fprintf(env.Stdout, "Mail Delivery Status Report will be mailed to <%s>.\n", e.Sender)
 	}
 	return exTempFail, err
+}
+
+// text is the message: standard input, or with -bv one that is never delivered.
+// With an error comes the exit status.
+func (c *sendmailCall) text(env Env, settings *config.Settings, e *maildrop.Envelope) (io.Reader, int, error) {
+	if !c.fromHeader && len(e.Recipients) == 0 {
+		return nil, exUsage, errors.New("recipient addresses must be specified on the command line or via the -t option")
+	}
+	if e.Verify {
+		to := strings.Join(e.Recipients, ",\n\t")
+		return strings.NewReader("Subject: probe\nTo: " + to + "\n"), 0, nil
+	}
+	in := &lineReader{r: bufio.NewReaderSize(env.Stdin, 64<<10), dots: !c.ignoreDots, limit: settings.Int64("message_size_limit")}
+	if !c.fromHeader {
+		return in, 0, nil
+	}
+	head, err := readHeader(in)
+	if err != nil {
+		return nil, exTempFail, err
+	}
+	if len(e.Recipients) == 0 && !hasRecipients(head) {
+		return nil, exUsage, errors.New("no recipient addresses found in message header")
+	}
+	return io.MultiReader(bytes.NewReader(head), in), 0, nil
 }
 
 // envelopeSender is -f, or the login name. <> is the null sender.

@@ -56,6 +56,8 @@ type Options struct {
 	Hostname   func() (string, error)         // nil: os.Hostname
 	Interfaces func() ([]netip.Prefix, error) // nil: those of this host, for mynetworks
 	Overrides  []Override
+	// Open opens main.cf and master.cf; nil: os.Open.
+	Open func(name string) (*os.File, error)
 }
 
 // Problem is something odd about a configuration that works.
@@ -118,6 +120,9 @@ func (o Options) withDefaults() Options {
 	if o.Hostname == nil {
 		o.Hostname = os.Hostname
 	}
+	if o.Open == nil {
+		o.Open = os.Open
+	}
 	if o.Interfaces == nil {
 		o.Interfaces = hostPrefixes
 	}
@@ -127,7 +132,7 @@ func (o Options) withDefaults() Options {
 // readMain reads main.cf. The error is that of a file that cannot be read.
 func (s *Settings) readMain() (faults []fault, err error) {
 	name := filepath.Join(s.dir, "main.cf")
-	f, err := os.Open(name)
+	f, err := s.options.Open(name)
 	if err != nil {
 		return nil, err
 	}

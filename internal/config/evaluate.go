@@ -172,6 +172,7 @@ var choices = map[string][]string{
 	"virtual_mailbox_format": {"auto", "slash"},
 	"table_single_value":     {"strict", "join"},
 	"mailbox_sync":           {"auto", "each"},
+	"dns_trust_ad":           {"loopback", "all", "none"},
 }
 
 func (s *Settings) checkChoice(name, text string) error {

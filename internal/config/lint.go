@@ -212,9 +212,6 @@ func (s *Settings) lintProgram(m Service) {
 var absent = []string{
 	"content_filter", "smtpd_proxy_filter", "smtpd_milters", "non_smtpd_milters",
 	"header_checks", "mime_header_checks", "nested_header_checks", "body_checks", "smtp_header_checks",
-	"mailbox_transport", "mailbox_transport_maps", "mailbox_command", "mailbox_command_maps",
-	"fallback_transport", "fallback_transport_maps", "defer_transports", "best_mx_transport",
-	"masquerade_domains", "smtp_generic_maps", "bounce_template_file", "remote_header_rewrite_domain",
-	"smtpd_sasl_auth_enable", "smtpd_sender_login_maps", "smtp_sasl_auth_enable", "smtp_sasl_password_maps",
-	"smtp_tls_policy_maps", "lmtp_sasl_auth_enable", "tls_server_sni_maps",
+	"masquerade_domains", "smtp_generic_maps", "remote_header_rewrite_domain",
+	"smtpd_sasl_auth_enable", "smtpd_sender_login_maps", "tls_server_sni_maps",
 }

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -38,12 +38,22 @@ retry unix - - n - - error
 discard unix - - n - - discard
 `
 
+// read reads a whole file.
+func (o Options) read(name string) ([]byte, error) {
+	f, err := o.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
 // readMaster reads master.cf. Without the file there is a server on port 25
 // with the usual delivery services. The error is that of a file that cannot be
 // read; good lines count although others are bad.
 func (s *Settings) readMaster() (faults []fault, err error) {
 	name := filepath.Join(s.dir, "master.cf")
-	text, err := os.ReadFile(name)
+	text, err := s.options.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		text = []byte(defaultMaster)
 	} else if err != nil {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,6 +30,9 @@ func AsWritten(o Options, values map[string]string) *Settings {
 	}
 	return s
 }
+
+// All are the values of all parameters, in no order.
+func (s *Settings) All() iter.Seq2[string, Value] { return maps.All(s.values) }
 
 // Default is the default of a parameter, not expanded: that of the catalogue, or
 // computed from the host. A name that is not in the catalogue has none.

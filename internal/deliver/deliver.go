@@ -1,6 +1,7 @@
 // Package deliver is how mail leaves: the Agent interface and what agents and
 // the queue say to each other. The agents live in folders named as their
-// master.cf services: virtual, local, smtp (which is lmtp too), error, discard.
+// master.cf services: virtual, local, pipe, smtp (which is lmtp too), error,
+// discard.
 //
 // It imports address and spool.
 package deliver
@@ -83,9 +84,12 @@ type Status struct {
 	// Destination is set when the failure is that of the whole next hop
 	// (cannot connect): other mail for it need not be tried now.
 	Destination bool
-	RemoteMTA   string // host name of the server that answered, for the report; "" for local trouble
-	Diagnostic  string // its reply as it came, "550 5.1.1 ..."; "" for local trouble
-	Applied     *spool.Applied
+	// Transport is set when the failure is that of the transport as a whole (its
+	// program cannot be run): nothing is tried over it for transport_retry_time.
+	Transport  bool
+	RemoteMTA  string // host name of the server that answered, for the report; "" for local trouble
+	Diagnostic string // its reply as it came, "550 5.1.1 ..."; "" for local trouble
+	Applied    *spool.Applied
 	// Forwards are new messages that take this recipient's place (aliases of
 	// local users); the queue puts them in before it settles the recipient.
 	Forwards []Forward

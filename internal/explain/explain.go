@@ -9,6 +9,7 @@
 package explain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -202,8 +203,11 @@ func (x *Explainer) virtual(ctx context.Context, out *Recipient, a address.Addre
 }
 
 func delivers(b route.Mailbox) string {
-	if b.Format == route.Maildir {
+	switch {
+	case b.Format == route.Maildir:
 		return "delivers to maildir"
+	case b.File:
+		return "delivers to file: " + b.Path
 	}
 	return "delivers to mailbox"
 }
@@ -222,6 +226,11 @@ func (x *Explainer) local(ctx context.Context, out Recipient, a address.Address,
 		switch t.Kind {
 		case route.LocalMailbox:
 			one.Mailbox, one.Reply.Text = t.Mailbox.Display(), delivers(t.Mailbox)
+		case route.LocalCommand:
+			one.Reply.Text = "delivers to command: " + t.Command.Line
+		case route.LocalTransport:
+			one.Transport, one.NextHop = t.Transport, cmp.Or(t.NextHop, out.NextHop)
+			one.Reply.Text = "to " + one.Transport + ", next hop " + one.NextHop
 		case route.LocalForward:
 			for _, f := range t.Forward {
 				all = append(all, x.forwarded(ctx, f, via)...)

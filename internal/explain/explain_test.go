@@ -59,6 +59,7 @@ transport_maps = inline:{ {held.test=retry:4.2.1 later} {lmtp.test=lmtp:unix:pri
 mail_spool_directory = /var/mail
 home_mailbox =
 recipient_delimiter = +
+forward_path = /nonexistent/$user
 -- domains --
 mbox.test    yes
 listed.test  yes
@@ -81,7 +82,7 @@ root:   john
 info:   john, fred@other.test, john@mbox.test
 trash:  /dev/null
 prog:   "|cmd"
-half:   john, nobody
+half:   john, noone
 `
 
 type world struct {
@@ -248,6 +249,30 @@ func TestPrintVerdicts(t *testing.T) {
 		w.explain(t, in).PrintVerdicts(&b)
 	}
 	golden(t, "verdicts.txt", strings.ReplaceAll(b.String(), w.Dir, "DIR"))
+}
+
+// TestForward: a .forward file is shown with its lines, and so is what it leads
+// to.
+func TestForward(t *testing.T) {
+	main := strings.Replace(example, "forward_path = /nonexistent/$user", "forward_path = {dir}/$user.forward\nlocal_recipient_maps =\nmailbox_transport_maps = inline:{john=lmtp:unix:x}", 1)
+	w := newWorld(t, main+"-- jack.forward --\n# away\nfred@other.test, john\n\"|cmd a\"\n/tmp/copy\n")
+	if uid := os.Getuid(); uid != 0 {
+		jack := w.Users.ByName["jack"]
+		jack.UID, jack.GID = uid, os.Getgid()
+		w.Users.ByName["jack"] = jack
+	}
+	var b bytes.Buffer
+	w.explain(t, "jack@localhost").Print(&b)
+	w.explain(t, "john@localhost").Print(&b)
+	for _, want := range []string{
+		"jack.forward   fred@other.test, john   jack.forward:2\n", "jack.forward   \"|cmd a\"   jack.forward:3\n",
+		"|- fred@other.test   class default, smtp to other.test\n", "|- jack@localhost   class local, local: delivers to command: cmd a\n",
+		"`- jack@localhost   class local, local to /tmp/copy\n", "`- john@localhost   class local, lmtp to unix:x\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
 }
 
 // TestFailingTable: the step that failed is shown with its reason.

@@ -73,7 +73,11 @@ func lookups(steps []route.Step) []route.Step {
 		switch s.Op {
 		case "lookup":
 			// The same question comes up more than once: does it exist, where is it?
+			// The lines of a .forward file are answers to one question.
 			id := s.Parameter + "\x00" + s.Table + "\x00" + s.Key
+			if s.At != nil {
+				id += "\x00" + s.At.String()
+			}
 			if !isDomainList(s.Parameter) && !asked[id] {
 				asked[id] = true
 				out = append(out, s)

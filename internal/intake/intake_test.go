@@ -26,7 +26,10 @@ type heldStore struct {
 	*spool.Spool
 	held              []spool.New
 	ill, full, broken error // of Err, Create and Commit
+	narrow            error // of Room
 }
+
+func (s *heldStore) Room() error { return s.narrow }
 
 func (s *heldStore) Err() error {
 	if s.ill != nil {
@@ -68,7 +71,7 @@ func newWorld(t testing.TB, main string) *world {
 	t.Cleanup(func() { s.Close() })
 	w.store = &heldStore{Spool: s}
 	w.in = intake.New(intake.Options{
-		Settings: w.Settings, Router: w.Router, Store: w.store, Log: w.Log, PickupLog: w.Log,
+		Settings: w.Settings, Router: w.Router, Store: w.store, Log: w.Log, PickupLog: w.Log, BounceLog: w.Log,
 		Added: func(*spool.Message) {}, Now: func() time.Time { return arrival },
 	})
 	return w

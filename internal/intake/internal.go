@@ -66,11 +66,14 @@ func (in *Intake) Pickup(ctx context.Context, m Submitted) smtp.Reply {
 	in.pickupLog.Infof("%s: uid=%d from=<%s>", letter.ID(), m.UID, m.Sender)
 	src := Source{Local: true, FullName: m.FullName, Sender: m.Sender,
 		Received: header.Received{Local: true, UserID: m.UID}}
+	for _, r := range m.Recipients {
+		src.Success = src.Success || spool.Notify(r.Notify)&spool.NotifySuccess != 0
+	}
 	letter.Start(src)
 	if _, err := io.Copy(letter, m.Text); err != nil {
 		letter.Abort()
 		in.log.Warningf("%s: read the submitted message: %v", letter.ID(), err)
 		return replyIll
 	}
-	return letter.Commit(ctx, Envelope{Sender: m.Sender, Recipients: m.Recipients, Params: m.Params})
+	return letter.Commit(ctx, Envelope{Sender: m.Sender, Recipients: m.Recipients, Params: m.Params, Verify: m.Verify, Report: m.Report})
 }

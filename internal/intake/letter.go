@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/access"
 	"postern/internal/address"
+	"postern/internal/bounce"
 	"postern/internal/header"
 	"postern/internal/route"
 	"postern/internal/smtp"
@@ -21,12 +22,16 @@ type Letter struct {
 	in    *Intake
 	draft *spool.Draft
 
-	local   bool   // submitted here: the header is completed
-	from    string // for a missing From header
-	head    section
-	inBody  bool
-	err     error // of the first write that failed
-	arrival time.Time
+	local  bool   // submitted here: the header is completed
+	from   string // for a missing From header
+	head   section
+	keep   bool   // a report may need the header
+	kept   []byte // what of it was passed on, when keep is set
+	inBody bool
+
+	expanded []bounce.Recipient // recipients that aliases replaced, for the report
+	err      error              // of the first write that failed
+	arrival  time.Time
 }
 
 // Source is where a message comes from, for its Received header.
@@ -38,6 +43,8 @@ type Source struct {
 	FullName string
 	Sender   address.Address
 	Prepend  []string // header lines of access tables (PREPEND), put first
+	// Success: a recipient asked for a report of success (RFC 3461, 4.1).
+	Success bool
 }
 
 // ID is the queue id.
@@ -46,6 +53,7 @@ func (l *Letter) ID() string { return l.draft.ID() }
 // Start writes what stands in front of the message's own header.
 func (l *Letter) Start(s Source) {
 	l.arrival = l.in.now()
+	l.keep = s.Success
 	l.local = s.Local || l.in.alwaysAdd
 	if l.local {
 		l.from = fromHeader(s, l.in.myorigin)
@@ -105,6 +113,9 @@ func (l *Letter) put(p []byte) {
 	if l.err == nil && len(p) > 0 {
 		_, l.err = l.draft.Write(p)
 	}
+	if l.keep && !l.inBody {
+		l.kept = append(l.kept, p[:min(len(p), maxKept-len(l.kept))]...)
+	}
 }
 
 // Abort gives the letter up. Nothing of it stays.
@@ -137,21 +148,35 @@ func (l *Letter) Commit(ctx context.Context, env Envelope) smtp.Reply {
 		l.Abort()
 		return reply
 	}
-	return l.store(ctx, e)
+	e.Verify, e.Report = env.Verify, env.Report
+	return l.store(ctx, e, slices.ContainsFunc(env.Actions, func(a access.Action) bool { return a.Verb == "HOLD" }))
 }
 
 func queuedAs(id string) smtp.Reply { return smtp.R(250, "2.0.0", "Ok: queued as "+id) }
 
-func (l *Letter) store(ctx context.Context, e spool.Envelope) smtp.Reply {
+// store makes the message durable, and with it the report that aliases took the
+// place of recipients.
+func (l *Letter) store(ctx context.Context, e spool.Envelope, held bool) smtp.Reply {
 	id := l.ID()
-	msgs, err := l.in.store.Commit(ctx, spool.Change{New: []spool.New{{Draft: l.draft, Envelope: e}}})
+	change := spool.Change{New: []spool.New{{Draft: l.draft, Envelope: e, Held: held}}}
+	if report, ok := l.reportExpanded(ctx, &e); ok {
+		change.New = append(change.New, report)
+	}
+	msgs, err := l.in.store.Commit(ctx, change)
 	if err != nil {
 		l.in.log.Warningf("%s: write queue file: %v", id, err)
-		l.Abort()
+		for i := range change.New {
+			change.New[i].Draft.Abort()
+		}
 		return storeReply(err)
 	}
-	for _, m := range msgs {
-		l.in.added(m)
+	for i, m := range msgs {
+		if i > 0 {
+			l.in.bounceLog.Infof("%s: sender delivery status notification: %s", id, m.ID)
+		}
+		if !change.New[i].Held {
+			l.in.added(m)
+		}
 	}
 	return queuedAs(id)
 }
@@ -180,6 +205,7 @@ func (l *Letter) envelope(ctx context.Context, env Envelope) (spool.Envelope, sm
 	if err != nil {
 		return e, l.expansionReply(err)
 	}
+	l.noteExpanded(list)
 	e.Recipients = spoolRecipients(l.redirect(list, env.Actions))
 	return e, smtp.Reply{}
 }

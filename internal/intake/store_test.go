@@ -36,7 +36,7 @@ func TestRefusedAtTheEnd(t *testing.T) {
 		t.Fatal(reply)
 	}
 	letter.put(make([]byte, 1<<20))
-	if reply := letter.store(t.Context(), spool.Envelope{Recipients: []spool.Recipient{{Address: "john@example.org"}}}); reply.Code != 452 {
+	if reply := letter.store(t.Context(), spool.Envelope{Recipients: []spool.Recipient{{Address: "john@example.org"}}}, false); reply.Code != 452 {
 		t.Errorf("reply = %v, want 452", reply)
 	}
 	left, err := os.ReadDir(filepath.Join(dir, "bodies"))

@@ -22,6 +22,8 @@ type Submitted struct {
 	FullName   string
 	Recipients []route.Recipient
 	Params     smtp.MailParams
+	Verify     bool // only a report is wanted (sendmail -bv)
+	Report     bool // a report is wanted, too (sendmail -v)
 	Size       int64
 	Text       io.Reader
 }
@@ -34,8 +36,11 @@ const maxHeader = 1 << 20
 // that cannot be read is an error that names it.
 func ReadSubmitted(item *maildrop.Item) (Submitted, error) {
 	e := item.Envelope
-	m := Submitted{UID: item.UID, FullName: e.FullName, Size: item.Size, Text: item.Text}
+	m := Submitted{UID: item.UID, FullName: e.FullName, Size: item.Size, Text: item.Text, Verify: e.Verify, Report: e.Report}
 	m.Params.EnvID, m.Params.Ret = e.EnvID, e.Ret
+	if e.EightBit {
+		m.Params.Body = "8BITMIME"
+	}
 	var err error
 	if e.Sender != "" {
 		if m.Sender, err = address.Parse(e.Sender); err != nil {
@@ -52,12 +57,17 @@ func ReadSubmitted(item *maildrop.Item) (Submitted, error) {
 	if e.Notify != "" && !ok {
 		return m, fmt.Errorf("bad notify value %q", e.Notify)
 	}
-	for _, text := range e.Recipients {
+	for i, text := range e.Recipients {
 		list, err := address.ParseList(text)
 		if err != nil || len(list) == 0 {
 			return m, fmt.Errorf("recipient %q: bad address syntax", text)
 		}
 		m.add(list, notify)
+		if i < len(e.DSN) {
+			if err := m.asked(len(list), e.DSN[i]); err != nil {
+				return m, fmt.Errorf("recipient %q: %w", text, err)
+			}
+		}
 	}
 	if e.FromHeader {
 		if err := m.fromHeader(notify); err != nil {
@@ -73,14 +83,31 @@ func (m *Submitted) add(list []address.Address, notify smtp.Notify) {
 	}
 }
 
+// asked takes what was said about the last n recipients.
+func (m *Submitted) asked(n int, d maildrop.DSN) error {
+	notify, ok := smtp.ParseNotify(d.Notify)
+	if d.Notify != "" && !ok {
+		return fmt.Errorf("bad notify value %q", d.Notify)
+	}
+	if strings.ContainsFunc(d.ORCPT, unicode.IsControl) || d.ORCPT != "" && !strings.Contains(d.ORCPT, ";") {
+		return fmt.Errorf("bad original recipient %q", d.ORCPT)
+	}
+	last := m.Recipients[len(m.Recipients)-n:]
+	for i := range last {
+		last[i].ORCPT = d.ORCPT
+		if d.Notify != "" {
+			last[i].Notify = uint8(notify)
+		}
+	}
+	return nil
+}
+
 // fromHeader reads the header section and puts it back in front of the text.
 func (m *Submitted) fromHeader(notify smtp.Notify) error {
-	head := make([]byte, maxHeader)
-	n, err := io.ReadFull(m.Text, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	head, err := io.ReadAll(io.LimitReader(m.Text, maxHeader))
+	if err != nil {
 		return err
 	}
-	head = head[:n]
 	m.Text = io.MultiReader(bytes.NewReader(head), m.Text)
 	names := []string{"To", "Cc", "Bcc"}
 	for _, prefix := range []string{"Resent-", ""} {

@@ -2,6 +2,7 @@ package intake_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,12 @@ func TestReadSubmitted(t *testing.T) {
 		{"bad sender", maildrop.Envelope{Sender: "a@b[c"}, "", `sender "a@b[c": `},
 		{"bad notify", maildrop.Envelope{Notify: "SOMETIMES"}, "", `bad notify value "SOMETIMES"`},
 		{"bad ret", maildrop.Envelope{Ret: "ALL"}, "", `bad ret value "ALL"`},
+		{"bad notify of one", maildrop.Envelope{Recipients: []string{"a@a.test"}, DSN: []maildrop.DSN{{Notify: "NEVER,DELAY"}}}, "",
+			`recipient "a@a.test": bad notify value "NEVER,DELAY"`},
+		{"bad original recipient", maildrop.Envelope{Recipients: []string{"a@a.test"}, DSN: []maildrop.DSN{{ORCPT: "a@a.test"}}}, "",
+			`recipient "a@a.test": bad original recipient "a@a.test"`},
+		{"original recipient of two lines", maildrop.Envelope{Recipients: []string{"a@a.test"}, DSN: []maildrop.DSN{{ORCPT: "rfc822;a\nb"}}}, "",
+			`recipient "a@a.test": bad original recipient "rfc822;a\nb"`},
 		{"bad envelope id", maildrop.Envelope{EnvID: "a\nb"}, "", `bad envelope id "a\nb"`},
 	}
 	for _, tt := range tests {
@@ -84,6 +91,58 @@ func TestSubmittedEnvelope(t *testing.T) {
 		m.Params.Ret != "HDRS" || m.Params.EnvID != "e" || m.Recipients[0].Notify != uint8(smtp.NotifyDelay|smtp.NotifyFailure) {
 		t.Errorf("%+v", m)
 	}
+}
+
+// TestSubmittedWishes: what was asked for one recipient counts for that one, and
+// for all that its argument names.
+func TestSubmittedWishes(t *testing.T) {
+	m, err := intake.ReadSubmitted(item(maildrop.Envelope{
+		Recipients: []string{"a@a.test", "b@a.test, c@a.test", "d@a.test", "e@a.test"}, Notify: "FAILURE", EightBit: true, Verify: true, Report: true,
+		DSN: []maildrop.DSN{{ORCPT: "rfc822;A@a.test"}, {Notify: "SUCCESS,DELAY"}, {Notify: "NEVER", ORCPT: "utf-8;d"}},
+	}, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range m.Recipients {
+		got = append(got, fmt.Sprintf("%s %v %s", r.Address, smtp.Notify(r.Notify), r.ORCPT))
+	}
+	want := "a@a.test FAILURE rfc822;A@a.test|b@a.test SUCCESS,DELAY |c@a.test SUCCESS,DELAY |d@a.test NEVER utf-8;d|e@a.test FAILURE "
+	if text := strings.Join(got, "|"); text != want {
+		t.Errorf("recipients\n%s, want\n%s", text, want)
+	}
+	if m.Params.Body != "8BITMIME" || !m.Verify || !m.Report {
+		t.Errorf("%+v", m)
+	}
+}
+
+// FuzzReadSubmitted: whatever a user has written into the maildrop, what comes out
+// can stand in a report.
+func FuzzReadSubmitted(f *testing.F) {
+	f.Add(`{"version":1,"sender":"a@b.test","recipients":["c@d.test"],"notify":"NEVER","envid":"x"}`, "To: e@f.test\n\n")
+	f.Add(`{"recipients":["a, b"],"from_header":true,"dsn":[{"notify":"DELAY","orcpt":"rfc822;x"}],"verify":true}`, "Resent-To: <\n")
+	f.Add(`{"recipients":["a"],"dsn":[{"orcpt":"rfc822;x\\ny"}],"ret":"FULL"}`, "")
+	f.Fuzz(func(t *testing.T, line, text string) {
+		var e maildrop.Envelope
+		if json.Unmarshal([]byte(line), &e) != nil {
+			return
+		}
+		m, err := intake.ReadSubmitted(item(e, text))
+		if err != nil {
+			return
+		}
+		for _, r := range m.Recipients {
+			if strings.ContainsAny(r.ORCPT, "\r\n") {
+				t.Errorf("original recipient %q", r.ORCPT)
+			}
+		}
+		if strings.ContainsAny(m.Params.EnvID, "\r\n") || m.Params.Ret != "" && m.Params.Ret != "FULL" && m.Params.Ret != "HDRS" {
+			t.Errorf("%+v", m.Params)
+		}
+		if got, err := io.ReadAll(m.Text); err != nil || string(got) != text {
+			t.Errorf("text %q, %v", got, err)
+		}
+	})
 }
 
 func TestSubmittedCannotBeRead(t *testing.T) {

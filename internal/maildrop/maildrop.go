@@ -47,10 +47,23 @@ type Envelope struct {
 	Recipients []string `json:"recipients"` // external form
 	// FromHeader takes further recipients from To, Cc and Bcc (sendmail -t).
 	FromHeader bool   `json:"from_header,omitempty"`
-	Notify     string `json:"notify,omitempty"` // sendmail -N
-	Ret        string `json:"ret,omitempty"`    // sendmail -R
-	EnvID      string `json:"envid,omitempty"`  // sendmail -V
-	Verify     bool   `json:"verify,omitempty"` // sendmail -bv: report, do not deliver
+	Notify     string `json:"notify,omitempty"`    // sendmail -N
+	Ret        string `json:"ret,omitempty"`       // sendmail -R
+	EnvID      string `json:"envid,omitempty"`     // sendmail -V
+	EightBit   bool   `json:"eight_bit,omitempty"` // sendmail -B 8BITMIME
+	// Verify asks for a report of what delivery would come to, and no delivery;
+	// Report for one of what it came to (sendmail -bv, -v).
+	Verify bool `json:"verify,omitempty"`
+	Report bool `json:"report,omitempty"`
+	// DSN is what was said for each of Recipients, by index; nil: nothing (sendmail
+	// -bs; RFC 3461, 4).
+	DSN []DSN `json:"dsn,omitempty"`
+}
+
+// DSN is what the sender asked for about one recipient.
+type DSN struct {
+	Notify string `json:"notify,omitempty"` // "SUCCESS,DELAY"
+	ORCPT  string `json:"orcpt,omitempty"`  // decoded: "rfc822;john@example.org"
 }
 
 // Make makes the directory with its mode. It needs to be called by the server

@@ -40,6 +40,8 @@ type Options struct {
 	Stderr   io.Writer        // used when there is no file and no syslog; nil means os.Stderr
 	Now      func() time.Time // nil means time.Now
 	Hostname string           // for the file's lines; "" means os.Hostname
+	// OpenFile opens File for appending, and makes it; nil: as this process does.
+	OpenFile func(name string) (*os.File, error)
 }
 
 // Log is the destination of all log lines. Its methods are safe for concurrent
@@ -59,6 +61,7 @@ type Log struct {
 	lost    int // lines that could not be written
 	stamp   string
 	second  int64
+	taps    map[*func(severity, text string)]bool
 
 	out sink
 }
@@ -82,6 +85,9 @@ func Open(o Options) (*Log, error) {
 	if o.Socket == "" {
 		o.Socket = "/dev/log"
 	}
+	if o.OpenFile == nil {
+		o.OpenFile = openFile
+	}
 	if o.Hostname == "" {
 		o.Hostname, _ = os.Hostname()
 		o.Hostname, _, _ = strings.Cut(o.Hostname, ".")
@@ -97,7 +103,7 @@ func Open(o Options) (*Log, error) {
 
 func (l *Log) open() error {
 	if l.o.File != "" {
-		f, err := os.OpenFile(l.o.File, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+		f, err := l.o.OpenFile(l.o.File)
 		if err != nil {
 			return fmt.Errorf("maillog_file: %w", err)
 		}
@@ -112,6 +118,10 @@ func (l *Log) open() error {
 	return nil
 }
 
+func openFile(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+}
+
 // Reopen opens the file anew, after it was rotated away. When that fails the
 // log goes on in the old file and the error is returned.
 func (l *Log) Reopen() error {
@@ -119,7 +129,7 @@ func (l *Log) Reopen() error {
 		return nil
 	}
 	l.Flush()
-	f, err := os.OpenFile(l.o.File, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	f, err := l.o.OpenFile(l.o.File)
 	if err != nil {
 		return fmt.Errorf("maillog_file: %w", err)
 	}
@@ -236,6 +246,9 @@ func (l *Log) line(level int, tag, word, text string) {
 	}
 	if s := now.Unix(); s != l.second || l.stamp == "" {
 		l.second, l.stamp = s, now.Format("Jan _2 15:04:05 ")
+	}
+	if word != "" {
+		l.tell(strings.TrimSuffix(word, ": "), text)
 	}
 	b := l.pending
 	switch {

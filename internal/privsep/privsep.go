@@ -30,10 +30,14 @@
 // it may wait, but it must not start goroutines that touch files: those run on
 // threads with the identity of the process.
 //
-// Not here: running commands, opening listeners, dropping the privileges of the
-// whole process. Linux only.
+// FileReader reads a file as somebody. LookupUser and Reach are for who starts a
+// process as another user, and Confine is what such a process gives up for good:
+// to be traced, to run programs, to write outside its directories.
 //
-// It imports golang.org/x/sys/unix.
+// Not here: running commands (package command), and the process that keeps the
+// rights of root (package helper). Linux only.
+//
+// It imports github.com/landlock-lsm/go-landlock and golang.org/x/sys/unix.
 package privsep
 
 import (

@@ -1,33 +1,46 @@
 package queue
 
 import (
-	"container/heap"
 	"context"
 	"time"
 )
 
-// alarms is a heap of sleeping items, the next one to wake first.
-type alarms []*item
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].next.Before(a[j].next) }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(*item)) }
-func (a *alarms) Pop() any {
-	last := len(*a) - 1
-	it := (*a)[last]
-	(*a)[last] = nil
-	*a = (*a)[:last]
-	return it
+// alarm is when a message is to be tried, as far as the queue knows: the store
+// is asked when the time has come.
+type alarm struct {
+	at     int64 // nanoseconds since 1970; 0: at once
+	number uint64
 }
 
-func (a *alarms) init() { heap.Init(a) }
+func (a alarm) due() int64 { return a.at }
 
-// sleep puts an item to sleep until its next try.
-func (q *Queue) sleep(it *item) {
-	it.state = Deferred
-	heap.Push(&q.sleeping, it)
-	if q.sleeping[0] == it {
+// rest is when a lane, or a transport as a whole, may be used again.
+type rest struct {
+	at        int64
+	lane      *lane
+	transport *transport
+}
+
+func (r rest) due() int64 { return r.at }
+
+// stamp is a time as alarms hold it.
+func stamp(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// sleep lets a message wait for its next try. The lock is held.
+func (q *Queue) sleep(number uint64, next time.Time) {
+	if q.sleeping.push(alarm{stamp(next), number}) {
+		q.ring()
+	}
+}
+
+// wakeLater has a lane or a transport looked at again at a time. The lock is held.
+func (q *Queue) wakeLater(r rest) {
+	if q.resting.push(r) {
 		q.ring()
 	}
 }
@@ -58,33 +71,46 @@ func (q *Queue) keepTime(ctx context.Context) {
 	}
 }
 
-// strike wakes the items and destinations whose time has come, and returns how
-// long it is to the next.
+// strike wakes the lanes and messages whose time has come, and returns how long
+// it is to the next. Messages that are due and find no room become active when
+// others leave.
 func (q *Queue) strike() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.options.Now()
+	at := now.UnixNano()
 	wait := idle
-	for len(q.sleeping) > 0 {
-		if d := q.sleeping[0].next.Sub(now); d > 0 {
-			wait = d
+	for len(q.resting) > 0 {
+		if d := q.resting[0].at - at; d > 0 {
+			wait = min(wait, time.Duration(d))
 			break
 		}
-		it := heap.Pop(&q.sleeping).(*item)
-		it.state = Incoming
-		q.due.push(it)
+		q.wake(q.resting.pop(), now)
 	}
-	asleep := q.dead[:0]
-	for _, l := range q.dead {
-		if d := l.deadUntil.Sub(now); d > 0 {
-			wait = min(wait, d)
-			asleep = append(asleep, l)
-		} else {
-			l.revive()
+	if !q.crowded.IsZero() && !now.Before(q.crowded) {
+		q.crowded = time.Time{}
+		if q.running && q.active >= q.parameters.activeLimit() {
+			q.workers.Add(1)
+			go q.unload(q.ctx)
 		}
 	}
-	clear(q.dead[len(asleep):])
-	q.dead = asleep
 	q.admit()
+	if !q.crowded.IsZero() {
+		wait = min(wait, q.crowded.Sub(now))
+	}
+	if len(q.sleeping) > 0 && q.sleeping[0].at > at {
+		wait = min(wait, time.Duration(q.sleeping[0].at-at))
+	}
 	return max(wait, time.Millisecond)
+}
+
+// wake lets a lane or a transport work again.
+func (q *Queue) wake(r rest, now time.Time) {
+	if t := r.transport; t != nil {
+		t.recover(now)
+		q.employ(t)
+		return
+	}
+	r.lane.rouse(now)
+	q.employ(r.lane.transport)
 }

@@ -29,6 +29,9 @@ func (f *fifo[T]) pop() T {
 	return v
 }
 
+// first is the oldest value, which has to exist.
+func (f *fifo[T]) first() T { return f.items[f.head] }
+
 // last is the youngest value, or the zero value when there is none.
 func (f *fifo[T]) last() (v T) {
 	if f.len() > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,12 +22,14 @@ import (
 // memory is a Store and the surroundings of a queue, for tests.
 type memory struct {
 	mu       sync.Mutex
-	pending  []spool.Pending
 	messages map[string]*spool.Message
-	settled  map[string][]int // by message, how often each recipient was settled
+	states   map[uint64]*spool.Pending // of all messages
+	settled  map[string][]int          // by message, how often each recipient was settled
 	postpone map[string]spool.Postponement
 	changes  []spool.Change
 	texts    map[string][]byte // of submissions not yet committed
+	damaged  map[uint64]error
+	loads    int
 	serial   int
 	lines    []string
 
@@ -75,7 +78,7 @@ var (
 
 func newMemory() *memory {
 	return &memory{
-		messages: make(map[string]*spool.Message), settled: make(map[string][]int),
+		messages: make(map[string]*spool.Message), states: make(map[uint64]*spool.Pending), settled: make(map[string][]int),
 		postpone: make(map[string]spool.Postponement), texts: make(map[string][]byte),
 		agent: each(obey), transport: make(map[string]Transport),
 	}
@@ -83,7 +86,36 @@ func newMemory() *memory {
 
 var _ Store = (*memory)(nil)
 
-func (m *memory) Pending() iter.Seq[spool.Pending] { return slices.Values(m.pending) }
+func (m *memory) Waiting() iter.Seq[spool.Waiting] {
+	m.mu.Lock()
+	numbers := slices.Sorted(maps.Keys(m.states))
+	m.mu.Unlock()
+	return func(yield func(spool.Waiting) bool) {
+		for _, n := range numbers {
+			if w, ok := m.Peek(n); ok && !yield(w) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Peek(number uint64) (spool.Waiting, bool) {
+	p, err := m.Load(number)
+	return spool.Waiting{Number: number, Next: p.Next, Held: p.Held}, !errors.Is(err, spool.ErrGone)
+}
+
+func (m *memory) Load(number uint64) (spool.Pending, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.loads++
+	p := m.states[number]
+	if p == nil || !slices.Contains(p.Done, false) {
+		return spool.Pending{}, spool.ErrGone
+	}
+	c := *p
+	c.Done, c.Deferrals = slices.Clone(p.Done), slices.Clone(p.Deferrals)
+	return c, m.damaged[number]
+}
 
 func (m *memory) Err() error {
 	m.mu.Lock()
@@ -106,25 +138,58 @@ func (m *memory) Commit(ctx context.Context, c spool.Change) ([]*spool.Message, 
 	for _, s := range c.Settle {
 		for _, o := range s.Outcomes {
 			m.settled[s.Message.ID][o.Index]++
+			m.states[s.Message.Number].Done[o.Index] = true
 		}
 	}
 	for _, p := range c.Defer {
 		m.postpone[p.Message.ID] = p
+		postponed(m.states[p.Message.Number], p)
+	}
+	for _, p := range c.Plan {
+		if s := m.states[p.Number]; s != nil {
+			s.Next, s.Held = p.Next, p.Held
+		}
+	}
+	for _, n := range c.Remove {
+		for i := range m.states[n].Done {
+			m.states[n].Done[i] = true
+		}
 	}
 	var fresh []*spool.Message
 	for _, n := range c.New {
-		fresh = append(fresh, m.put(n.Envelope, m.texts[n.Envelope.MessageID]))
+		msg := m.put(n.Envelope, m.texts[n.Envelope.MessageID])
+		m.states[msg.Number].Held = n.Held
+		fresh = append(fresh, msg)
 	}
 	return fresh, nil
+}
+
+// postponed applies a postponement to the state of a message.
+func postponed(s *spool.Pending, p spool.Postponement) {
+	s.Next, s.Attempts, s.Warned = p.Next, p.Attempts, p.Warned
+	for _, d := range p.Deferrals {
+		i, found := slices.BinarySearchFunc(s.Deferrals, d, func(a, b spool.Deferral) int { return a.Index - b.Index })
+		if found {
+			s.Deferrals[i] = d
+		} else {
+			s.Deferrals = slices.Insert(s.Deferrals, i, d)
+		}
+	}
 }
 
 // put stores a message; the lock is held.
 func (m *memory) put(e spool.Envelope, text []byte) *spool.Message {
 	m.serial++
 	msg := spool.Detached(fmt.Sprintf("%012X", m.serial), e, text)
-	m.messages[msg.ID] = msg
-	m.settled[msg.ID] = make([]int, len(e.Recipients))
+	m.adopt(msg)
 	return msg
+}
+
+// adopt stores a message that was made elsewhere; the lock is held.
+func (m *memory) adopt(msg *spool.Message) {
+	m.messages[msg.ID] = msg
+	m.settled[msg.ID] = make([]int, len(msg.Envelope.Recipients))
+	m.states[msg.Number] = &spool.Pending{Message: msg, Done: make([]bool, len(msg.Envelope.Recipients))}
 }
 
 func (m *memory) submit(_ context.Context, s Submission) (spool.New, error) {
@@ -194,7 +259,7 @@ var defaults = Parameters{
 	MinimalBackoff: 300 * time.Second, MaximalBackoff: 4000 * time.Second,
 	MaximalLifetime: 5 * 24 * time.Hour, BounceLifetime: 5 * 24 * time.Hour,
 	Hostname: "mail.example.com", Origin: "example.com", BounceSizeLimit: 50000,
-	DoubleBounceSender: "double-bounce@example.com",
+	DoubleBounceSender: "double-bounce@example.com", TransportRetry: time.Minute, DelayResolution: 2,
 }
 
 func (m *memory) virtual() Transport {
@@ -276,6 +341,20 @@ func (b *bench) add(e spool.Envelope) *spool.Message {
 	b.mu.Unlock()
 	b.q.Add(msg)
 	return msg
+}
+
+// list is what the queue lists.
+func (b *bench) list() []Entry { return listed(b, b.q, Filter{}) }
+
+func listed(t testing.TB, q *Queue, f Filter) (entries []Entry) {
+	t.Helper()
+	for e, err := range q.List(t.Context(), f) {
+		if err != nil {
+			t.Errorf("List(%+v): %v", f, err)
+		}
+		entries = append(entries, e)
+	}
+	return entries
 }
 
 // notices returns the messages that were made besides those sent by a client,

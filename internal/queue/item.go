@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"slices"
 	"time"
 
 	"postern/internal/deliver"
@@ -12,33 +13,57 @@ type State uint8
 
 // States.
 const (
-	Incoming State = iota // waits to become active
+	Incoming State = iota // was never tried, and waits for it
 	Active                // being delivered
 	Deferred              // sleeps until its next try
+	Held                  // on hold: not tried until it is released
 )
 
 // String is the queue's name as Postfix's tools say it.
-func (s State) String() string { return [...]string{"incoming", "active", "deferred"}[s] }
+func (s State) String() string {
+	return [...]string{"incoming", "active", "deferred", "hold"}[s]
+}
 
-// item is a message in the queue. It is guarded by Queue.mu; the pass part
-// belongs to whoever ends the pass once left is 0.
+// item is a message that is in memory, because it is active or because it is
+// new. It is guarded by Queue.mu; the lists of pass belong to whoever ends the
+// pass once left is 0.
 type item struct {
-	message   *spool.Message
-	state     State
-	done      []bool // by recipient
-	recovered bool   // was in the spool when the queue was made
-	attempts  int    // passes that ended with something deferred
-	next      time.Time
-	warned    bool
-	deferrals []spool.Deferral // of the last pass
+	number    uint64
+	message   *spool.Message // nil while it is being read
+	state     State          // Incoming or Active
+	done      []bool         // by recipient
+	inherited bool           // was in the spool when the queue was made
+	attempts  int            // passes that ended with something deferred
+	warned    bool           // the sender was told of the delay
+	expired   bool           // its lifetime was ended by order
+	retry     bool           // counts in Queue.retrying
+	weight    int            // its part of Queue.recipients
+	given     int64          // time of the order to try it; 0: there was none
 
-	pass struct {
-		began       time.Time
-		left        int // recipients without a recorded result
-		bounced     []verdict
-		deferred    []verdict
-		interrupted bool // the queue was stopped before all had a try
-	}
+	// Orders that were given while it was active.
+	held, removed, requeue bool
+
+	pass  pass
+	first share // of pass.shares, which is mostly the only one
+}
+
+// pass is one try of all recipients that are not done with.
+type pass struct {
+	began    time.Time
+	cursor   int      // recipients before it are routed
+	unrouted int      // recipients from cursor on that are not done with
+	left     int      // recipients without a recorded result, unrouted ones included
+	busy     int      // deliveries under way
+	paused   bool     // waits for results before more recipients are routed
+	halted   bool     // nothing more is begun
+	shares   []*share // what waits in lanes, and some that were taken
+
+	// Recipients by their fate. told are sent ones that a report speaks of.
+	told, bounced, deferred, probed []verdict
+
+	back        bool  // recipients were taken back
+	interrupted bool  // the queue was stopped before all had a try
+	parked      *lane // has no room for some recipients
 }
 
 // verdict is the fate of a recipient, by its index in the envelope.
@@ -50,27 +75,69 @@ type verdict struct {
 }
 
 func newItem(m *spool.Message) *item {
-	return &item{message: m, done: make([]bool, len(m.Envelope.Recipients))}
+	return &item{number: m.Number, message: m, done: make([]bool, len(m.Envelope.Recipients))}
+}
+
+// fill takes over what the store knows of a message.
+func (it *item) fill(p *spool.Pending) {
+	it.message, it.done = p.Message, p.Done
+	if len(it.done) != len(p.Message.Envelope.Recipients) {
+		it.done = make([]bool, len(p.Message.Envelope.Recipients))
+		copy(it.done, p.Done)
+	}
+	it.attempts, it.warned = p.Attempts, p.Warned
 }
 
 // begin starts a pass over the recipients that are not done with.
 func (it *item) begin(now time.Time) {
-	it.state = Active
 	it.pass.began = now
-	it.pass.left = 0
 	for _, done := range it.done {
 		if !done {
 			it.pass.left++
 		}
 	}
-	it.pass.bounced, it.pass.deferred, it.pass.interrupted = nil, nil, false
+	it.pass.unrouted = it.pass.left
 }
 
-// attempt is what agents are told of earlier tries. A recovered message may
+// portionSize bounds the recipients of a message that wait in lanes.
+const portionSize = 1000
+
+// portion chooses the recipients that are to be routed now: those from the
+// first index up to the second that are not done with.
+func (it *item) portion() (from, to int) {
+	p := &it.pass
+	p.shares = slices.DeleteFunc(p.shares, func(s *share) bool { return len(s.recipients) == 0 })
+	from = p.cursor
+	for room := portionSize - (p.left - p.unrouted); room > 0 && p.unrouted > 0; p.cursor++ {
+		if !it.done[p.cursor] {
+			room--
+			p.unrouted--
+		}
+	}
+	return from, p.cursor
+}
+
+// halt takes back all recipients that no delivery has begun with, and returns
+// how many. The portion that is being routed is taken back when it is placed.
+func (it *item) halt() (count int) {
+	p := &it.pass
+	p.halted = true
+	count, p.unrouted = p.unrouted, 0
+	for _, s := range p.shares {
+		count += len(s.recipients)
+		s.recipients = nil
+	}
+	return count
+}
+
+// attempt is what agents are told of earlier tries. An inherited message may
 // have been delivered without a record of it.
 func (it *item) attempt() int {
-	if it.recovered {
+	if it.inherited {
 		return max(1, it.attempts)
 	}
 	return it.attempts
 }
+
+// verify reports whether the message asks for a report instead of a delivery.
+func (it *item) verify() bool { return it.message.Envelope.Verify }

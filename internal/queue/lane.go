@@ -1,25 +1,13 @@
 package queue
 
 import (
-	"context"
 	"math"
+	"strings"
 	"time"
 
 	"postern/internal/address"
 	"postern/internal/deliver"
 )
-
-// transport is a Transport with its lanes.
-type transport struct {
-	Transport
-	name    string
-	log     Logger
-	lanes   map[laneKey]*lane
-	ready   fifo[*lane] // lanes that may have a delivery to start, in turn
-	workers int
-}
-
-type laneKey struct{ nextHop, recipient string }
 
 // lane holds what waits for one destination of a transport.
 type lane struct {
@@ -27,91 +15,35 @@ type lane struct {
 	key       laneKey
 	nextHop   string // as routed, case kept
 	shares    fifo[*share]
-	queued    bool    // in transport.ready
-	busy      int     // deliveries under way
-	window    int     // deliveries allowed at a time
-	cohorts   float64 // windows that failed in a row
-	deadUntil time.Time
-	reason    deliver.Status // of the failure that killed it
+	parked    fifo[order] // messages that there was no room for here
+	queued    turn        // where it is in transport.ready
+	ticket    uint64      // since when
+	busy      int         // deliveries under way
+	answered  time.Time   // end of its last quick delivery
+
+	window  int     // deliveries allowed at a time; 0: the destination is dead
+	success float64 // feedback that has not widened the window yet
+	failure float64 // feedback that has not narrowed the window yet
+	cohorts float64 // windows that failed in a row
+	restsTo time.Time
+	diedAt  int64
+	reason  deliver.Status // why nothing is tried
 }
 
-// share is the part of a message that waits in a lane.
+type laneKey struct{ nextHop, recipient string }
+
+// share is the part of a message that waits in a lane. One that was taken or
+// taken back has no recipients.
 type share struct {
 	item       *item
+	lane       *lane
 	recipients []deliver.Recipient
 }
 
-// job is one delivery.
-type job struct {
-	lane    *lane
-	item    *item
-	agent   deliver.Agent
-	log     Logger
-	request deliver.Request
-}
-
-// missing is the agent of a transport that does not exist.
-type missing struct{ log Logger }
-
-func (m missing) Deliver(_ context.Context, r *deliver.Request) []deliver.Status {
-	m.log.Warningf("transport %s is not in master.cf", r.Transport)
-	statuses := make([]deliver.Status, len(r.Recipients))
-	for i := range statuses {
-		statuses[i] = deferral("4.3.0", "mail transport unavailable")
-	}
-	return statuses
-}
-
-// deferral is a temporary failure that is not an agent's.
-func deferral(dsn, reason string) deliver.Status {
-	return deliver.Status{Kind: deliver.Deferred, DSN: dsn, Reason: reason, Relay: "none"}
-}
-
-// lookup asks for a transport; one that does not exist gets the missing agent.
-func (q *Queue) lookup(name string) (Transport, Logger) {
-	tr, ok := q.options.Transport(name)
-	if !ok {
-		tr = Transport{Agent: missing{q.logs.qmgr}, Program: "error", Processes: 1}
-	}
-	return tr, q.options.Log(tr.Program)
-}
-
-// transport returns the transport of that name.
-func (q *Queue) transport(name string) *transport {
-	t := q.transports[name]
-	if t == nil {
-		t = &transport{name: name, lanes: make(map[laneKey]*lane)}
-		t.set(q.lookup(name))
-		q.transports[name] = t
-	}
-	return t
-}
-
-// set changes agent and limits. Windows that are too wide now are narrowed.
-func (t *transport) set(tr Transport, log Logger) {
-	t.Transport, t.log = tr, log
-	for _, l := range t.lanes {
-		l.window = min(l.window, t.concurrency())
-	}
-}
-
-func (t *transport) concurrency() int {
-	if t.DestinationConcurrency <= 0 {
-		return math.MaxInt
-	}
-	return t.DestinationConcurrency
-}
-
-func (t *transport) firstWindow() int {
-	return min(max(1, t.InitialConcurrency), t.concurrency())
-}
-
-// lane returns the lane for a next hop and a recipient.
+// lane returns the lane for a next hop and a recipient. Where the recipient
+// limit is 1, each recipient without its extension has a lane of its own.
 func (t *transport) lane(nextHop, recipient string) *lane {
-	key := laneKey{nextHop: address.Fold(nextHop)}
-	if t.DestinationRecipients == 1 {
-		key.recipient = address.Fold(recipient)
-	}
+	key := t.key(nextHop, recipient)
 	l := t.lanes[key]
 	if l == nil {
 		l = &lane{transport: t, key: key, nextHop: nextHop, window: t.firstWindow()}
@@ -120,104 +52,161 @@ func (t *transport) lane(nextHop, recipient string) *lane {
 	return l
 }
 
+func (t *transport) key(nextHop, recipient string) laneKey {
+	key := laneKey{nextHop: address.Fold(nextHop)}
+	if t.DestinationRecipients == 1 {
+		key.recipient = withoutExtension(address.Fold(recipient), t.delimiter)
+	}
+	return key
+}
+
+// withoutExtension cuts the extension off a local part (recipient_delimiter).
+func withoutExtension(addr, delimiter string) string {
+	at := strings.LastIndexByte(addr, '@')
+	if at < 0 {
+		at = len(addr)
+	}
+	if i := strings.IndexAny(addr[:at], delimiter); i > 0 {
+		return addr[:i] + addr[at:]
+	}
+	return addr
+}
+
 // put adds a recipient of it to what waits in the lane. It reports whether the
 // lane has something to start now that it had not before.
-func (l *lane) put(it *item, r deliver.Recipient) bool {
+func (l *lane) put(it *item, r deliver.Recipient, now time.Time) bool {
 	s := l.shares.last()
-	if s == nil || s.item != it {
-		s = &share{item: it}
+	if s == nil || s.item != it || len(s.recipients) == 0 {
+		if s = &it.first; s.item != nil {
+			s = new(share)
+		}
+		s.item, s.lane = it, l
+		it.pass.shares = append(it.pass.shares, s)
 		l.shares.push(s)
 	}
 	s.recipients = append(s.recipients, r)
-	return l.offer()
+	return l.offer(now)
 }
 
-// offer puts the lane into its transport's turn when it may start a delivery.
-// It reports whether it did.
-func (l *lane) offer() bool {
-	if l.queued || l.shares.len() == 0 || l.busy >= l.window {
-		return false
-	}
-	l.queued = true
-	l.transport.ready.push(l)
-	return true
+// wants reports whether the lane may start a delivery, as far as it depends on
+// the destination.
+func (l *lane) wants(now time.Time) bool {
+	return l.shares.len() > 0 && l.busy < l.window && !now.Before(l.restsTo)
 }
 
-// take returns the next delivery of the transport, nil when there is none.
-func (t *transport) take() *job {
-	for t.ready.len() > 0 {
-		l := t.ready.pop()
-		l.queued = false
-		if l.shares.len() == 0 || l.busy >= l.window {
+// take makes a delivery of what has waited longest; nil when all of it was
+// taken back. A message with more recipients than a delivery may have goes to
+// the end of the lane, so that others are not kept waiting by it.
+func (l *lane) take() *job {
+	t := l.transport
+	for l.shares.len() > 0 {
+		s := l.shares.pop()
+		if len(s.recipients) == 0 {
 			continue
 		}
-		s := l.shares.pop()
 		j := &job{lane: l, item: s.item, agent: t.Agent, log: t.log}
 		j.request = deliver.Request{
-			Message: s.item.message, Transport: t.name, NextHop: l.nextHop, Recipients: s.recipients,
+			Message: s.item.message, Transport: t.name, NextHop: l.nextHop,
+			Recipients: s.recipients, Probe: s.item.verify(),
 		}
 		if n := t.DestinationRecipients; n > 0 && n < len(s.recipients) {
 			j.request.Recipients = s.recipients[:n:n]
 			s.recipients = s.recipients[n:]
 			l.shares.push(s)
+		} else {
+			s.recipients = nil
 		}
 		l.busy++
-		l.offer()
+		t.busy++
+		s.item.pass.busy++
 		return j
 	}
 	return nil
 }
 
-// succeed widens the window, but not further than it is used ; a dead
-// destination comes back to life.
-func (l *lane) succeed() {
-	l.cohorts = 0
-	t := l.transport
-	if l.dead() {
-		l.revive()
-	}
-	if l.window < t.concurrency() && l.window < l.busy+t.firstWindow() {
-		l.window++
-	}
+// promising reports whether the destination gave a quick answer a moment ago.
+func (l *lane) promising(now time.Time) bool { return now.Sub(l.answered) < quick }
+
+// full reports whether no more messages are to wait here: nobody knows whether
+// the destination answers, and those that wait for it take a good part of the
+// active queue.
+func (l *lane) full(room int, now time.Time) bool {
+	return l.shares.len() >= room && !l.promising(now)
 }
 
-// fail narrows the window, and reports whether that killed the destination.
-func (l *lane) fail(reason deliver.Status) (died bool) {
-	if l.window == 0 {
-		return false
-	}
-	l.cohorts += 1 / float64(l.window)
-	if limit := l.transport.FailedCohorts; limit > 0 && l.cohorts >= float64(limit) {
-		l.window, l.reason = 0, reason
-		return true
-	}
-	l.window = max(1, l.window-1)
-	return false
-}
-
-// dead reports whether the destination is not to be tried now.
-func (l *lane) dead() bool { return l.window == 0 }
-
-// revive makes a dead destination one like any other.
-func (l *lane) revive() {
-	if l.dead() {
-		l.window, l.cohorts = l.transport.firstWindow(), 0
-	}
-	l.retire()
-}
-
-// drain takes away all that waits in the lane.
-func (l *lane) drain() []*share {
-	var shares []*share
-	for l.shares.len() > 0 {
-		shares = append(shares, l.shares.pop())
+// excess removes what waits behind the first so many messages.
+func (l *lane) excess(room int) (shares []*share) {
+	for n := l.shares.len(); n > 0; n-- {
+		s := l.shares.pop()
+		switch {
+		case len(s.recipients) == 0:
+		case room > 0:
+			room--
+			l.shares.push(s)
+		default:
+			shares = append(shares, s)
+		}
 	}
 	return shares
 }
 
+// recall has parked messages tried again: all, or as many as find room.
+func (l *lane) recall(all bool) {
+	if l.parked.len() == 0 {
+		return
+	}
+	room := max(l.transport.queue.laneRoom()-l.shares.len(), 1)
+	for ; l.parked.len() > 0 && (all || room > 0); room-- {
+		l.transport.queue.ordered.push(l.parked.pop())
+	}
+}
+
+// drain takes away all that waits in the lane.
+func (l *lane) drain() (shares []share) {
+	for l.shares.len() > 0 {
+		if s := l.shares.pop(); len(s.recipients) > 0 {
+			shares = append(shares, *s)
+			s.recipients = nil
+		}
+	}
+	l.recall(true)
+	return shares
+}
+
 // retire forgets a lane that holds nothing worth remembering.
-func (l *lane) retire() {
-	if l.busy == 0 && l.shares.len() == 0 && !l.dead() && l.transport.lanes[l.key] == l {
+func (l *lane) retire(now time.Time) {
+	if l.busy > 0 || l.shares.len() > 0 {
+		return
+	}
+	l.recall(true)
+	if !l.dead() && !now.Before(l.restsTo) && l.transport.lanes[l.key] == l {
 		delete(l.transport.lanes, l.key)
 	}
+}
+
+// rouse makes the lane work again when its rest is over.
+func (l *lane) rouse(now time.Time) {
+	if now.Before(l.restsTo) {
+		return
+	}
+	if l.dead() {
+		l.revive(0)
+	}
+	l.offer(now)
+	l.retire(now)
+}
+
+// concurrency bounds the window.
+func (t *transport) concurrency() int {
+	switch {
+	case t.DestinationRateDelay > 0:
+		return 1
+	case t.DestinationConcurrency <= 0:
+		return math.MaxInt
+	}
+	return t.DestinationConcurrency
+}
+
+func (t *transport) firstWindow() int {
+	return min(max(1, t.InitialConcurrency), t.concurrency())
 }

@@ -97,7 +97,7 @@ func TestConcurrency(t *testing.T) {
 					t.Errorf("%d deliveries at a time to one destination and %d in all, want %d and %d",
 						agent.most["a.example"], agent.all, test.mostOne, test.mostAll)
 				}
-				if left := len(b.q.List()); left != 0 || len(agent.order) != 100 {
+				if left := len(b.list()); left != 0 || len(agent.order) != 100 {
 					t.Errorf("%d deliveries, %d messages left, want 100 and none", len(agent.order), left)
 				}
 				if lanes := b.lanes(); lanes != 0 {
@@ -205,7 +205,7 @@ func TestDeadDestination(t *testing.T) {
 		if len(b.logged("error: "+text)) != 1 {
 			t.Errorf("log lacks %q", text)
 		}
-		if list := b.q.List(); len(list) != 11 || list[0].State != Deferred || list[10].State != Deferred {
+		if list := b.list(); len(list) != 11 || list[0].State != Deferred || list[10].State != Deferred {
 			t.Errorf("List() = %+v, want 11 deferred messages", list)
 		}
 		before := tries()
@@ -220,7 +220,7 @@ func TestDeadDestination(t *testing.T) {
 		agent.mu.Unlock()
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if list := b.q.List(); len(list) != 0 || b.lanes() != 0 {
+		if list := b.list(); len(list) != 0 || b.lanes() != 0 {
 			t.Errorf("left after the destination is up again: %v", list)
 		}
 	})
@@ -236,7 +236,7 @@ func TestNegativeFeedback(t *testing.T) {
 	if l.window != 10 {
 		t.Errorf("window %d after 5 successes, want 10", l.window)
 	}
-	l.fail(dead)
+	l.fail(dead, time.Now())
 	if l.window != 9 || l.cohorts != 0.1 {
 		t.Errorf("window %d, cohorts %v after a failure", l.window, l.cohorts)
 	}
@@ -245,12 +245,12 @@ func TestNegativeFeedback(t *testing.T) {
 		t.Error("a success does not forget failures")
 	}
 	n := 0
-	for !l.fail(dead) {
+	for !l.fail(dead, time.Now()) {
 		if n++; n > 100 {
 			t.Fatal("a destination that always fails does not die")
 		}
 	}
-	if !l.dead() || l.fail(dead) {
+	if !l.dead() || l.fail(dead, time.Now()) {
 		t.Error("the destination is not dead, or dies twice")
 	}
 	l.succeed()
@@ -259,7 +259,7 @@ func TestNegativeFeedback(t *testing.T) {
 	}
 	tr.FailedCohorts = 0
 	for range 1000 {
-		if l.fail(dead) {
+		if l.fail(dead, time.Now()) {
 			t.Fatal("a destination died though none may")
 		}
 	}

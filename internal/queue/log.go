@@ -36,7 +36,7 @@ func (q *Queue) logActive(it *item) {
 //	delays=0.01/0.01/0/0, dsn=2.0.0, status=sent (delivered to maildir)
 //
 // all on one line. orig_to is left out where it does not differ.
-func (q *Queue) logDelivery(log Logger, it *item, rcpt deliver.Recipient, s *deliver.Status, word string, began time.Time) {
+func (q *Queue) logDelivery(log Logger, it *item, rcpt deliver.Recipient, s *deliver.Status, word, transport string, began time.Time) {
 	var space [512]byte
 	now := q.options.Now()
 	b := append(space[:0], it.message.ID...)
@@ -52,16 +52,19 @@ func (q *Queue) logDelivery(log Logger, it *item, rcpt deliver.Recipient, s *del
 		b = append(b, ", conn_use="...)
 		b = strconv.AppendInt(b, int64(s.ConnUse), 10)
 	}
+	d := Delays{
+		Before: it.pass.began.Sub(it.message.Envelope.Arrival), Queue: began.Sub(it.pass.began),
+		Setup: s.Setup, Transmission: now.Sub(began) - s.Setup,
+	}
+	digits := int(q.resolution.Load())
 	b = append(b, ", delay="...)
-	b = appendDelay(b, now.Sub(it.message.Envelope.Arrival))
-	b = append(b, ", delays="...)
-	b = appendDelay(b, it.pass.began.Sub(it.message.Envelope.Arrival))
-	b = append(b, '/')
-	b = appendDelay(b, began.Sub(it.pass.began))
-	b = append(b, '/')
-	b = appendDelay(b, s.Setup)
-	b = append(b, '/')
-	b = appendDelay(b, now.Sub(began)-s.Setup)
+	b = appendDelay(b, now.Sub(it.message.Envelope.Arrival), digits)
+	separator := ", delays="
+	for _, part := range [...]time.Duration{d.Before, d.Queue, d.Setup, d.Transmission} {
+		b = append(b, separator...)
+		b = appendDelay(b, part, digits)
+		separator = "/"
+	}
 	b = append(b, ", dsn="...)
 	b = append(b, s.DSN...)
 	b = append(b, ", status="...)
@@ -70,6 +73,9 @@ func (q *Queue) logDelivery(log Logger, it *item, rcpt deliver.Recipient, s *del
 	b = append(b, s.Reason...)
 	b = append(b, ')')
 	log.Infof("%s", printable(b))
+	if o := q.options.Observe; o != nil {
+		o.Delivered(transport, s.Kind, d)
+	}
 }
 
 // printable replaces control characters: addresses and reasons come from
@@ -83,34 +89,35 @@ func printable(b []byte) string {
 	return string(b)
 }
 
-// appendDelay appends seconds with two significant digits and at most two
+// appendDelay appends seconds with two significant digits and at most so many
 // decimals (delay_logging_resolution_limit), without trailing zeros: 0.02, 1.2,
 // 30. Times below the resolution, and negative ones, are 0.
-func appendDelay(b []byte, d time.Duration) []byte {
-	const (
-		cs = 10 * time.Millisecond
-		ds = 100 * time.Millisecond
-	)
-	switch {
-	case d >= 9950*time.Millisecond:
-		return strconv.AppendInt(b, int64((d+time.Second/2)/time.Second), 10)
-	case d >= 995*time.Millisecond:
-		return appendHundredths(b, int64((d+ds/2)/ds)*10)
-	case d > 0:
-		return appendHundredths(b, int64((d+cs/2)/cs))
+func appendDelay(b []byte, d time.Duration, decimals int) []byte {
+	us := max(0, d.Microseconds())
+	unit := int64(1_000_000) // what the last digit stands for
+	if us < unit {
+		for unit > 1 && us < unit {
+			unit /= 10
+		}
+		unit /= 10
+	} else if us < 10*unit {
+		unit /= 10
 	}
-	return append(b, '0')
-}
-
-// appendHundredths appends n hundredths as a decimal number.
-func appendHundredths(b []byte, n int64) []byte {
-	b = strconv.AppendInt(b, n/100, 10)
-	if n %= 100; n == 0 {
+	least := int64(1_000_000)
+	for range min(decimals, 6) {
+		least /= 10
+	}
+	unit = max(unit, least)
+	us = (us + unit/2) / unit * unit
+	b = strconv.AppendInt(b, us/1_000_000, 10)
+	rest := us % 1_000_000
+	if rest == 0 {
 		return b
 	}
-	b = append(b, '.', byte('0'+n/10))
-	if n %= 10; n != 0 {
-		b = append(b, byte('0'+n))
+	b = append(b, '.')
+	for place := int64(100_000); rest > 0; place /= 10 {
+		b = append(b, byte('0'+rest/place))
+		rest %= place
 	}
 	return b
 }

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
+	"slices"
 	"strings"
-	"time"
 
 	"postern/internal/address"
 	"postern/internal/bounce"
+	"postern/internal/deliver"
 	"postern/internal/spool"
 )
 
@@ -19,29 +19,97 @@ type notice struct {
 	fresh spool.New
 }
 
-// notify makes the notifications a ledger calls for. Bounced recipients whose
-// sender cannot be told now are deferred with their reason.
+// notify makes the notifications a ledger calls for. Recipients whose sender
+// cannot be told of their end now are deferred with their reason.
 func (q *Queue) notify(ctx context.Context, l *ledger, p *Parameters) {
-	if len(l.bounced) > 0 {
-		if err := q.tellFailures(ctx, l, p); err != nil {
-			q.logs.qmgr.Warningf("%s: no notification can be made: %v", l.item.message.ID, err)
-			abort(l.fresh()[l.forwardCount():])
-			l.notices = nil
-			l.deferred = append(l.deferred, l.bounced...)
-			l.bounced = nil
-		}
+	if len(l.bounced) > 0 && !q.attempt(l, func() error { return q.tellFailures(ctx, l, p) }) {
+		l.deferred = append(l.deferred, l.bounced...)
+		l.bounced = nil
+	}
+	if (len(l.told) > 0 || len(l.probed) > 0 || l.item.reports()) &&
+		!q.attempt(l, func() error { return q.tellResults(ctx, l, p) }) {
+		l.deferred = append(l.deferred, l.probed...)
+		l.probed = nil
 	}
 	if len(l.deferred) > 0 {
 		q.tellDelay(ctx, l, p)
 	}
 }
 
-func (l *ledger) forwardCount() int {
-	n := 0
-	for i := range l.forwards {
-		n += len(l.forwards[i].fresh)
+// attempt makes notices, all of them or none.
+func (q *Queue) attempt(l *ledger, tell func() error) bool {
+	before := len(l.notices)
+	err := tell()
+	if err == nil {
+		return true
 	}
-	return n
+	q.logs.qmgr.Warningf("%s: no notification can be made: %v", l.item.message.ID, err)
+	for _, n := range l.notices[before:] {
+		abort([]spool.New{n.fresh})
+	}
+	l.notices = l.notices[:before]
+	return false
+}
+
+// reports reports whether the pass is to be followed by a report of every
+// result: it is the first of a message that asks for one (sendmail -v).
+func (it *item) reports() bool { return it.message.Envelope.Report && it.attempts == 0 }
+
+// isTold reports whether the sender wants to hear of a recipient that was sent
+// (RFC 3461, 5.2): he asked, and no other server will tell him, or he was warned
+// of a delay (confirm_delay_cleared).
+func (q *Queue) isTold(it *item, v *verdict) bool {
+	notify := it.message.Envelope.Recipients[v.index].Notify
+	switch {
+	case it.message.Envelope.Sender == "" || it.message.Envelope.Bounce:
+		return false
+	case it.reports():
+		return true
+	case notify&spool.NotifySuccess != 0:
+		return v.status.Reach != deliver.Passed
+	}
+	return it.warned && notify&spool.NotifyNever == 0 && q.settings().ConfirmDelayCleared
+}
+
+// tellResults tells the sender of success, of what delivery would come to, or
+// of every result, whatever he asked for.
+func (q *Queue) tellResults(ctx context.Context, l *ledger, p *Parameters) error {
+	e := &l.item.message.Envelope
+	if e.Bounce || e.Sender == "" || p.isDoubleBounce(e.Sender) {
+		return nil
+	}
+	kind, verdicts := bounce.Success, l.told
+	if l.item.verify() || l.item.reports() {
+		kind = bounce.Verify
+		verdicts = slices.Concat(l.told, l.probed, l.bounced, l.deferred)
+		slices.SortStableFunc(verdicts, func(a, b verdict) int { return a.index - b.index })
+	}
+	r := q.report(l, p, kind, verdicts, all)
+	if len(r.Recipients) == 0 {
+		return nil
+	}
+	for i := range r.Recipients {
+		r.Recipients[i].Action = action(l.item, &verdicts[i].status)
+		r.Recipients[i].Relay = verdicts[i].status.Relay
+	}
+	r.To = e.Sender
+	return q.submitReport(ctx, l, p, r, "sender delivery status")
+}
+
+// action is the word of RFC 3464, 2.3.3, for a status; for one that was asked
+// for only, Postfix's.
+func action(it *item, s *deliver.Status) string {
+	switch {
+	case it.verify() && s.Kind == deliver.Sent:
+		return "deliverable"
+	case it.verify():
+		return "undeliverable"
+	case s.Kind == deliver.Bounced:
+		return "failed"
+	case s.Kind == deliver.Deferred:
+		return "delayed"
+	}
+	return [...]string{"delivered", "relayed", "relayed", "expanded"}[s.Reach]
 }
 
 // tellFailures tells the sender and the postmaster of the bounced recipients.
@@ -116,7 +184,10 @@ func (q *Queue) report(l *ledger, p *Parameters, kind bounce.Kind, verdicts []ve
 	m := l.item.message
 	r := &bounce.Report{
 		Kind: kind, Hostname: p.Hostname, Origin: p.Origin, ID: m.ID, Original: m.Envelope,
-		SizeLimit: p.BounceSizeLimit, Now: q.options.Now(),
+		SizeLimit: p.BounceSizeLimit, Now: q.options.Now(), Threaded: p.Threaded,
+	}
+	if q.options.Templates != nil {
+		r.Templates = q.options.Templates()
 	}
 	for _, v := range verdicts {
 		rcpt := &m.Envelope.Recipients[v.index]
@@ -162,104 +233,4 @@ func (q *Queue) submitReport(ctx context.Context, l *ledger, p *Parameters, r *b
 		l.notices = append(l.notices, notice{name, fresh})
 	}
 	return err
-}
-
-// submitForwards makes the new messages that take the place of recipients.
-// Where that fails, the recipient is deferred.
-func (q *Queue) submitForwards(ctx context.Context, l *ledger) {
-	made := l.forwards[:0]
-	for _, f := range l.forwards {
-		err := q.submitForward(ctx, l.item, &f)
-		if err != nil {
-			abort(f.fresh)
-			q.logs.qmgr.Warningf("%s: cannot forward: %v", l.item.message.ID, err)
-			status := deferral("4.3.0", "cannot forward: mail system error")
-			q.logDelivery(f.log, l.item, f.recipient, &status, status.Kind.String(), f.began)
-			l.deferred = append(l.deferred, verdict{f.index, status, f.address})
-			continue
-		}
-		made = append(made, f)
-	}
-	l.forwards = made
-}
-
-// submitPartial makes the forwards of recipients that bounced in part. Where
-// that fails, the recipient is deferred with its reason.
-func (q *Queue) submitPartial(ctx context.Context, l *ledger) {
-	bounced := l.bounced[:0]
-	for _, v := range l.bounced {
-		f := forwarded{verdict: v}
-		if err := q.submitForward(ctx, l.item, &f); err != nil {
-			abort(f.fresh)
-			q.logs.qmgr.Warningf("%s: cannot forward: %v", l.item.message.ID, err)
-			l.deferred = append(l.deferred, v)
-			continue
-		}
-		bounced = append(bounced, v)
-		if len(f.fresh) > 0 {
-			l.forwards = append(l.forwards, f)
-		}
-	}
-	l.bounced = bounced
-}
-
-// submitForward makes the new messages of one recipient, if it has any.
-func (q *Queue) submitForward(ctx context.Context, it *item, f *forwarded) error {
-	if len(f.status.Forwards) == 0 {
-		return nil
-	}
-	body, err := it.message.Open()
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	original := &it.message.Envelope.Recipients[f.index]
-	for _, forward := range f.status.Forwards {
-		e := it.message.Envelope
-		e.Sender, e.Arrival, e.Recipients = forward.Sender, time.Time{}, nil
-		for _, addr := range forward.Recipients {
-			r := spool.Recipient{Address: addr, Original: addr, Notify: original.Notify}
-			if forward.Original != "" {
-				r.Original, r.ORCPT = forward.Original, original.ORCPT
-			}
-			e.Recipients = append(e.Recipients, r)
-		}
-		text := prefixed{forward.Prepend, body}
-		fresh, err := q.options.Submit(context.WithoutCancel(ctx), Submission{
-			Envelope: e, Text: text, Size: int64(len(forward.Prepend)) + body.Size(),
-		})
-		if err != nil {
-			return err
-		}
-		f.fresh = append(f.fresh, fresh)
-	}
-	return nil
-}
-
-// prefixed is a text with header fields put in front.
-type prefixed struct {
-	prefix string
-	text   io.WriterTo
-}
-
-func (p prefixed) WriteTo(w io.Writer) (int64, error) {
-	n, err := io.WriteString(w, p.prefix)
-	if err != nil {
-		return int64(n), err
-	}
-	m, err := p.text.WriteTo(w)
-	return int64(n) + m, err
-}
-
-// forwardText is the reason of a forwarded recipient: what the agent says it
-// did besides, and the new queue ids.
-func forwardText(reason string, messages []*spool.Message) string {
-	var parts []string
-	if reason != "" && reason != "forwarded" {
-		parts = append(parts, reason)
-	}
-	for _, m := range messages {
-		parts = append(parts, "forwarded as "+m.ID)
-	}
-	return strings.Join(parts, "; ")
 }

@@ -74,7 +74,7 @@ func TestWhoIsTold(t *testing.T) {
 		{name: "postmaster alone", sender: "s@example.org", notices: "bounce", recipientNever: true,
 			want: []notice{{double, post, "postmaster non-delivery"}}, subjectHas: "Postmaster Copy"},
 		{name: "nobody for the null sender"},
-		{name: "postmaster for the null sender", notices: "2bounce", want: []notice{{double, post, "postmaster non-delivery"}}, subjectHas: "Postmaster Copy"},
+		{name: "postmaster for the null sender", notices: "2bounce", want: []notice{{double, post, "postmaster non-delivery"}}, subjectHas: "Postmaster Copy", wholeMessage: true},
 		{name: "class bounce is not of the null sender", notices: "bounce"},
 		{name: "nobody for a notification", sender: "s@example.org", bounce: true},
 		{name: "nobody for the double bounce", sender: "Double-Bounce@Example.com", bounce: true, notices: "2bounce"},
@@ -235,10 +235,10 @@ func TestANotificationThatCannotBeWritten(t *testing.T) {
 
 func TestAMessageWithoutText(t *testing.T) {
 	run(t, newMemory(), defaults, func(b *bench) {
-		msg := &spool.Message{ID: "ABCDEF", Envelope: spool.Envelope{Sender: "s@example.org", Arrival: time.Now(),
+		msg := &spool.Message{Number: 0xABCDEF, ID: "000000ABCDEF", Envelope: spool.Envelope{Sender: "s@example.org", Arrival: time.Now(),
 			Recipients: []spool.Recipient{{Address: "bad@example.com"}}}}
 		b.mu.Lock()
-		b.settled[msg.ID] = make([]int, 1)
+		b.adopt(msg)
 		b.mu.Unlock()
 		b.q.Add(msg)
 		synctest.Wait()
@@ -356,7 +356,7 @@ func TestAForwardThatCannotBeMade(t *testing.T) {
 						t.Errorf("%s settled %d times, want %d", r, got, want)
 					}
 				}
-				if list := b.q.List(); len(list) != 1 || list[0].State != Deferred {
+				if list := b.list(); len(list) != 1 || list[0].State != Deferred {
 					t.Fatalf("List() = %+v, want the message deferred", list)
 				}
 				m.mu.Lock()
@@ -378,9 +378,9 @@ func TestAForwardOfALostText(t *testing.T) {
 	m := newMemory()
 	m.agent = each(forwarding)
 	run(t, m, defaults, func(b *bench) {
-		msg := &spool.Message{ID: "ABCDEF", Envelope: envelopeTo("s@example.org", "fwd@a.example")}
+		msg := &spool.Message{Number: 0xABCDEF, ID: "000000ABCDEF", Envelope: envelopeTo("s@example.org", "fwd@a.example")}
 		b.mu.Lock()
-		b.settled[msg.ID] = make([]int, 1)
+		b.adopt(msg)
 		b.mu.Unlock()
 		b.q.Add(msg)
 		synctest.Wait()

@@ -17,38 +17,83 @@
 //	            ▲                                ╰▶ deferred: sleeps ─╮
 //	            ╰─────────────────────────────────────────────────────╯
 //
+// # Memory
+//
+// In memory are active messages, ActiveLimit at most, and as many new ones;
+// of all others only a number, in the row of those that were never tried, or
+// with the time of the next try. When its turn comes a message is read from the
+// store, whose index is the truth about the next try and about what is on hold:
+// a number that is out of date is passed over. Messages with more than
+// RecipientMinimum recipients have RecipientLimit of them together, and one that
+// is larger than that is alone. The recipients of a message are routed in
+// portions of a thousand, so that the router and the lanes are there for others
+// too; its pass is one all the same, with one report.
+//
 // # Fairness
 //
 // A transport takes its lanes in turn, and a lane its messages in turn, so that
 // neither a busy destination nor a message with many recipients keeps others
-// waiting. A transport runs at most Processes deliveries at a time. A lane runs
-// as many as its window, which begins at InitialConcurrency, grows by one with
-// a success up to DestinationConcurrency and shrinks by one with a failure of
-// the destination. When a whole window has failed, the destination is dead for
-// MinimalBackoff: its mail is deferred without a try. Where the recipient limit
-// is 1, every recipient address has a lane of its own.
+// waiting. Where the recipient limit is 1, every recipient address without its
+// extension has a lane of its own. Tries that are not the first leave a fifth of
+// the active queue to new mail.
+//
+// A lane runs as many deliveries as its window, which begins at
+// InitialConcurrency and moves with the feedback of deliveries up to
+// DestinationConcurrency. When FailedCohorts windows have failed in a row, the
+// destination is dead for MinimalBackoff: its mail is deferred without a try. A
+// transport that fails as a whole is left alone for TransportRetry.
+//
+// A transport runs at most Processes deliveries at a time. Destinations that
+// hang cannot use them up: a quarter is kept for destinations that gave a quick
+// answer in the last five seconds, each of which may have an eighth of the
+// processes there; half of the quarter is open to the first delivery to any
+// other destination. With one destination alone one process stays free, when
+// there are four or more. Nor can they fill the active queue: where nobody
+// knows that a destination answers, a tenth of the active queue may wait for it,
+// and what is more is parked as a number until there is room.
 //
 // # Trying again
 //
 // The next try is as far away as the message is old, at least MinimalBackoff
-// and at most MaximalBackoff. A message that is older than MaximalLifetime
-// (BounceLifetime for the null sender) after a failed try goes back to its
-// sender. Everybody is tried at least once.
+// and at most MaximalBackoff, but not later than its sender has to be warned of
+// the delay. A message that is older than MaximalLifetime (BounceLifetime for
+// the null sender) after a failed try goes back to its sender. Everybody is
+// tried at least once. Who orders a try overrules what failed before the order.
+//
+// # Orders
+//
+// Apply holds, releases, deletes, expires, requeues and retries messages in any
+// state, in steps of a thousand. Of an active message the recipients that no
+// delivery has begun with are taken back, and its pass ends when those under
+// way have ended. That a lifetime was ended by order is kept in the store as a
+// next try one second after the beginning of 1970.
+//
+// # Who is told
+//
+// At the end of a pass the sender is told of recipients that bounced, of
+// delays once, and of success where he asked for it and no other server has
+// taken that over; or, when he was warned of a delay, with ConfirmDelayCleared.
+// A message with Envelope.Verify is delivered nowhere: agents get a Probe, and
+// the report says what they answered. Envelope.Report adds a report of every
+// result of the first pass.
 //
 // # What is written down
 //
 // A delivery is recorded as soon as the agent has returned. Bounced recipients
 // are recorded when the pass ends, in one change with the single notification
 // that reports all of them, so that neither happens without the other; likewise
-// a forward and the recipient it replaces. When the spool cannot write, no
-// delivery is started until it can, or mail would be delivered twice. When Run
-// ends, recipients without a result are left pending as they were.
+// a forward and the recipient it replaces. A report of success is in one change
+// with the last result of the pass: those before it may be lost to it when the
+// process dies. When the spool cannot write, no delivery is started until it
+// can, or mail would be delivered twice. When Run ends, recipients without a
+// result are left pending as they were.
 //
 // # Limits
 //
-// ActiveLimit messages are active at a time; what waits or sleeps is kept in
-// memory too. There is no preemption, no rate delay, no hold, and a failing
-// transport is not slowed down as a whole.
+// There is no preemption by delivery slots. Flushing a domain reads every
+// deferred message. A message that is expired by order and whose notification
+// cannot be made waits as any other. The notices of notify_classes policy,
+// protocol, data, resource and software are not made here.
 //
 // It imports address, bounce, deliver, route and spool.
 package queue
@@ -59,7 +104,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/internal/address"
 	"postern/internal/spool"
 )
 
@@ -67,34 +111,45 @@ import (
 // time from any goroutine; Run once.
 type Queue struct {
 	options    Options
-	logs       struct{ qmgr, failed, bounce Logger }
+	logs       struct{ qmgr, failed, bounce, super Logger }
 	alarm      chan struct{} // the clock has something new to look at
 	workers    sync.WaitGroup
-	softBounce atomic.Bool // Parameters.SoftBounce
+	softBounce atomic.Bool  // Parameters.SoftBounce
+	resolution atomic.Int32 // Parameters.DelayResolution
+	inherited  uint64       // messages up to this number were here when the queue was made
 
 	mu         sync.Mutex // guards all below; never held while anything blocks
 	ctx        context.Context
 	running    bool // between the start of Run and the end of its context
 	parameters Parameters
-	unwritten  int              // changes that the store could not write yet
-	items      map[string]*item // everything that is not done with, by queue id
-	incoming   fifo[*item]      // never tried since it came
-	due        fifo[*item]      // to be tried again
-	lastDue    bool             // the last admission was from due
-	active     int              // items in a pass
+	unwritten  int // changes that the store could not write yet
+
+	items      map[uint64]*item // what is in memory
+	incoming   fifo[uint64]     // never tried
+	fresh      int              // of these, messages that came since the start
+	ordered    fifo[order]      // to be tried because somebody asked, or again
+	large      fifo[order]      // wait until there is room for their recipients
+	unrouted   fifo[*item]      // active, with recipients that are not routed yet
+	sleeping   timeline[alarm]  // to be tried at their time
+	source     int              // where the next message is looked for first
+	active     int              // messages in a pass
+	retrying   int              // of these, messages that were tried before
+	recipients int              // of active messages with more than a few
 	activators int              // goroutines that route
-	sleeping   alarms           // deferred items by next try
 	transports map[string]*transport
-	dead       []*lane // destinations that died; a success may have revived one
+	crowded    time.Time           // when the active queue is unloaded, if it is full then
+	resting    timeline[rest]      // dead destinations and their like
+	flushing   map[string]struct{} // domains to be flushed; nil: nobody is at it
 	complained time.Time
+	oldest     struct { // what Stats has read last
+		number  uint64
+		arrival time.Time
+	}
 }
 
-// maxActivators bounds the goroutines that route messages, and with them the
-// messages whose tables are asked at the same time.
-const maxActivators = 8
-
-// New returns a queue that has taken over what the store holds pending; nothing
-// is tried before Run.
+// New returns a queue that has taken over what the store holds; nothing is
+// tried before Run. Without Run it can list, show and change what is there, and
+// of its options it needs only the store.
 func New(o Options) *Queue {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -105,15 +160,23 @@ func New(o Options) *Queue {
 	q := &Queue{
 		options:    o,
 		alarm:      make(chan struct{}, 1),
-		parameters: o.Parameters,
-		items:      make(map[string]*item),
+		items:      make(map[uint64]*item),
 		transports: make(map[string]*transport),
 	}
-	q.softBounce.Store(o.Parameters.SoftBounce)
+	q.set(o.Parameters)
 	q.logs.qmgr, q.logs.failed, q.logs.bounce = o.Log("qmgr"), o.Log("error"), o.Log("bounce")
-	for p := range o.Store.Pending() {
-		q.recover(p)
+	q.logs.super = o.Log("postsuper")
+	for w := range o.Store.Waiting() {
+		q.inherited = w.Number
+		switch {
+		case w.Held:
+		case w.Next.IsZero():
+			q.incoming.push(w.Number)
+		default:
+			q.sleeping = append(q.sleeping, alarm{stamp(w.Next), w.Number})
+		}
 	}
+	q.sleeping.order()
 	return q
 }
 
@@ -122,19 +185,11 @@ type silent struct{}
 func (silent) Infof(string, ...any)    {}
 func (silent) Warningf(string, ...any) {}
 
-// recover takes over a message that was pending when the spool was opened.
-func (q *Queue) recover(p spool.Pending) {
-	it := newItem(p.Message)
-	copy(it.done, p.Done)
-	it.recovered = true
-	it.attempts, it.warned, it.next = p.Attempts, p.Warned, p.Next
-	it.deferrals = p.Deferrals
-	q.items[p.Message.ID] = it
-	if p.Next.IsZero() {
-		q.incoming.push(it)
-	} else {
-		q.sleep(it)
-	}
+// set takes over parameters.
+func (q *Queue) set(p Parameters) {
+	q.parameters = p
+	q.softBounce.Store(p.SoftBounce)
+	q.resolution.Store(int32(p.DelayResolution))
 }
 
 // Run delivers until ctx ends, and returns when all agents have returned and
@@ -155,26 +210,30 @@ func (q *Queue) Run(ctx context.Context) error {
 }
 
 // Add puts a message into the incoming queue, right after it was committed. It
-// does not block, and a message the queue has already is left as it is.
+// does not block. A message that the queue has already is not tried twice, and
+// one that was committed to the hold queue is left there.
 func (q *Queue) Add(m *spool.Message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.items[m.ID] != nil {
+	if q.items[m.Number] != nil || m.Number <= q.inherited {
 		return
 	}
-	it := newItem(m)
-	q.items[m.ID] = it
-	q.incoming.push(it)
+	if len(m.Envelope.Recipients) <= q.parameters.recipientMinimum() && q.fresh < q.parameters.activeLimit() {
+		q.items[m.Number] = newItem(m)
+	}
+	q.incoming.push(m.Number)
+	q.fresh++
 	q.admit()
 }
 
-// Pressure reports whether mail comes in faster than it goes out: the messages
-// that have not had their first try would fill the active queue. Intake slows
-// its clients while that is so (postconf in_flow_delay).
+// Pressure reports whether mail comes in faster than it goes out: so many new
+// messages have not had their first try that they would fill half of the
+// active queue. Intake slows its clients while that is so (postconf
+// in_flow_delay).
 func (q *Queue) Pressure() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.incoming.len()+q.active >= q.parameters.activeLimit()
+	return 2*q.fresh >= q.parameters.activeLimit()
 }
 
 // Reload changes the parameters and asks for every transport anew. Deliveries
@@ -182,63 +241,28 @@ func (q *Queue) Pressure() bool {
 func (q *Queue) Reload(p Parameters) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.parameters = p
-	q.softBounce.Store(p.SoftBounce)
+	q.set(p)
 	for name, t := range q.transports {
 		t.set(q.lookup(name))
+		t.recover(q.options.Now())
 		q.employ(t)
 	}
 	q.admit()
 }
 
-// Flush makes everything that sleeps due now, and forgets dead destinations
-// (postqueue -f).
-func (q *Queue) Flush() {
-	q.wake(func(*item) bool { return true })
-}
-
-// FlushDestination makes the messages due now that wait for a recipient in
-// domain (postqueue -s).
-func (q *Queue) FlushDestination(domain string) {
-	domain = address.Fold(domain)
-	q.wake(func(it *item) bool {
-		for i, r := range it.message.Envelope.Recipients {
-			if !it.done[i] && address.Fold(address.Split(r.Address).Domain) == domain {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// FlushMessage makes one message due now (postqueue -i). It reports whether
-// there is such a message.
-func (q *Queue) FlushMessage(id string) bool {
-	q.wake(func(it *item) bool { return it.message.ID == id })
+// state is where a message is.
+func (q *Queue) state(w spool.Waiting) State {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.items[id] != nil
-}
-
-// wake makes the sleeping items due that chosen says, and revives dead
-// destinations: whoever asks knows that something has changed.
-func (q *Queue) wake(chosen func(*item) bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var asleep alarms
-	for _, it := range q.sleeping {
-		if chosen(it) {
-			it.state = Incoming
-			q.due.push(it)
-		} else {
-			asleep = append(asleep, it)
-		}
+	it := q.items[w.Number]
+	active := it != nil && it.state == Active && it.message != nil
+	q.mu.Unlock()
+	switch {
+	case w.Held:
+		return Held
+	case active:
+		return Active
+	case w.Next.IsZero():
+		return Incoming
 	}
-	q.sleeping = asleep
-	q.sleeping.init()
-	for _, l := range q.dead {
-		l.revive()
-	}
-	q.dead = nil
-	q.admit()
+	return Deferred
 }

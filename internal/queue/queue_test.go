@@ -39,7 +39,7 @@ func TestLogOfADelivery(t *testing.T) {
 			b.Errorf("log (-want +got):\n%s", diff)
 		}
 		b.wantSettled(msg, 1)
-		if left := b.q.List(); len(left) != 0 {
+		if left := b.list(); len(left) != 0 {
 			b.Errorf("List() = %v after delivery, want nothing", left)
 		}
 	})
@@ -87,7 +87,7 @@ func TestNextTries(t *testing.T) {
 			!slices.Equal(p.Deferrals, []spool.Deferral{{Index: 0, Status: "4.2.0", Reason: "try later"}}) {
 			b.Errorf("stored postponement = %+v", p)
 		}
-		e := b.q.List()[0]
+		e := b.list()[0]
 		if e.State != Deferred || e.Attempts != 9 || e.Recipients[0].Reason != "try later" || e.Recipients[0].Status != "4.2.0" || !e.Next.Equal(p.Next) {
 			b.Errorf("List() = %+v", e)
 		}
@@ -153,13 +153,11 @@ func TestRecovery(t *testing.T) {
 			}}
 		}
 		untried, done := m.put(envelope(), nil), m.put(envelope(), nil)
-		m.pending = []spool.Pending{
-			{Message: untried, Done: []bool{true, false}},
-			{Message: done, Done: []bool{false, true}, Attempts: 3, Next: time.Now().Add(time.Hour),
-				Deferrals: []spool.Deferral{{Index: 0, Status: "4.4.1", Reason: "was down"}}},
-		}
+		m.states[untried.Number].Done[0] = true
+		*m.states[done.Number] = spool.Pending{Message: done, Done: []bool{false, true}, Attempts: 3, Next: time.Now().Add(time.Hour),
+			Deferrals: []spool.Deferral{{Index: 0, Status: "4.4.1", Reason: "was down"}}}
 		q := New(m.options(defaults))
-		if list := q.List(); len(list) != 2 || list[1].Recipients[0].Reason != "was down" || list[0].Recipients[0].Address != "b@example.com" {
+		if list := listed(t, q, Filter{}); len(list) != 2 || list[1].Recipients[0].Reason != "was down" || list[0].Recipients[0].Address != "b@example.com" {
 			t.Errorf("List() before Run = %+v", list)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -255,7 +253,7 @@ func TestFlush(t *testing.T) {
 func TestAMessageWithNothingToDo(t *testing.T) {
 	run(t, newMemory(), defaults, func(b *bench) {
 		b.send("s@example.org")
-		if list := b.q.List(); len(list) != 0 {
+		if list := b.list(); len(list) != 0 {
 			b.Errorf("List() = %v, want nothing", list)
 		}
 	})
@@ -281,8 +279,21 @@ func TestAppendDelay(t *testing.T) {
 		9949 * time.Millisecond: "9.9", 9950 * time.Millisecond: "10", 12499 * time.Millisecond: "12",
 		300 * time.Second: "300", 101 * time.Second: "101",
 	} {
-		if got := string(appendDelay(nil, d)); got != want {
-			t.Errorf("appendDelay(%v) = %q, want %q", d, got, want)
+		if got := string(appendDelay(nil, d, 2)); got != want {
+			t.Errorf("appendDelay(%v, 2) = %q, want %q", d, got, want)
+		}
+	}
+	for _, test := range []struct {
+		us       int
+		decimals int
+		want     string
+	}{
+		{1234, 6, "0.0012"}, {1234, 3, "0.001"}, {1264, 4, "0.0013"}, {12345, 3, "0.012"}, {3, 6, "0.000003"},
+		{12, 6, "0.000012"}, {123, 6, "0.00012"}, {999999, 6, "1"}, {1050000, 6, "1.1"}, {1050000, 0, "1"},
+		{400000, 0, "0"}, {600000, 0, "1"}, {99600, 6, "0.1"}, {12345678, 6, "12"}, {99, 1, "0"}, {1, 9, "0.000001"},
+	} {
+		if got := string(appendDelay(nil, time.Duration(test.us)*time.Microsecond, test.decimals)); got != test.want {
+			t.Errorf("appendDelay(%d us, %d) = %q, want %q", test.us, test.decimals, got, test.want)
 		}
 	}
 }

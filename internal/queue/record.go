@@ -16,6 +16,7 @@ type forwarded struct {
 	verdict
 	recipient deliver.Recipient
 	log       Logger
+	transport string
 	began     time.Time
 	fresh     []spool.New
 }
@@ -26,92 +27,15 @@ type ledger struct {
 	sent     []spool.Outcome
 	forwards []forwarded
 	notices  []notice
+	told     []verdict // sent, and to be reported
 	bounced  []verdict
 	deferred []verdict
+	probed   []verdict
 	final    bool // ends the pass: deferrals are written too
 	warned   bool // one of the notices warns of the delay
 	next     time.Time
-}
 
-// finish takes in the results of some recipients. Who brings the last ones of
-// a pass ends it.
-func (q *Queue) finish(ctx context.Context, it *item, r *results) {
-	l := ledger{item: it, sent: r.sent, forwards: r.forwards}
-	if len(l.forwards) > 0 {
-		q.submitForwards(ctx, &l)
-	}
-	if !q.note(it, r) {
-		written := q.write(ctx, &l)
-		if !q.release(&l, r.count, written) {
-			return
-		}
-		l = ledger{item: it}
-	}
-	q.endPass(ctx, &l)
-}
-
-// note adds the failures to the pass, and reports whether these results are
-// the last of it.
-func (q *Queue) note(it *item, r *results) (last bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i := range r.sent {
-		it.done[r.sent[i].Index] = true
-	}
-	it.pass.bounced = append(it.pass.bounced, r.bounced...)
-	it.pass.deferred = append(it.pass.deferred, r.deferred...)
-	it.pass.interrupted = it.pass.interrupted || r.interrupted
-	return it.pass.left == r.count
-}
-
-// release strikes off recipients whose results are recorded, or could not be
-// before the queue was stopped. It reports whether they were the last.
-func (q *Queue) release(l *ledger, count int, written bool) (last bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p := &l.item.pass
-	p.deferred = append(p.deferred, l.deferred...)
-	p.interrupted = p.interrupted || !written
-	p.left -= count
-	return p.left == 0
-}
-
-// endPass decides what comes after a pass and writes it down.
-func (q *Queue) endPass(ctx context.Context, l *ledger) {
-	it := l.item
-	l.final = true
-	l.bounced = it.pass.bounced
-	l.deferred = append(l.deferred, it.pass.deferred...)
-	q.submitPartial(ctx, l)
-	if it.pass.interrupted {
-		l.deferred = nil // pending as before
-	}
-	parameters := q.settings()
-	now := q.options.Now()
-	l.next = now.Add(parameters.backoff(now.Sub(it.message.Envelope.Arrival)))
-	q.expire(l, &parameters, now)
-	q.notify(ctx, l, &parameters)
-	if q.write(ctx, l) {
-		q.close(l)
-	}
-}
-
-// settings returns the parameters of now.
-func (q *Queue) settings() Parameters {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.parameters
-}
-
-// expire gives up what was deferred when the message is too old.
-func (q *Queue) expire(l *ledger, p *Parameters, now time.Time) {
-	m := l.item.message
-	if len(l.deferred) == 0 || now.Sub(m.Envelope.Arrival) < p.lifetime(m.Envelope.Sender) {
-		return
-	}
-	q.logs.qmgr.Infof("%s: from=<%s>, status=expired, returned to sender", m.ID, external(m.Envelope.Sender))
-	l.bounced = append(l.bounced, l.deferred...)
-	l.deferred = nil
+	removed, expired bool // orders that were given during the pass
 }
 
 // write commits the ledger. New messages that cannot be written do not stop
@@ -140,7 +64,7 @@ func (q *Queue) write(ctx context.Context, l *ledger) bool {
 }
 
 func (l *ledger) empty() bool {
-	return len(l.sent)+len(l.forwards)+len(l.notices)+len(l.bounced) == 0 && (!l.final || len(l.deferred) == 0)
+	return len(l.sent)+len(l.forwards)+len(l.notices)+len(l.bounced)+len(l.probed) == 0 && (!l.final || len(l.deferred) == 0)
 }
 
 // fresh are the new messages, in the order of the change.
@@ -164,8 +88,10 @@ func (l *ledger) change() spool.Change {
 			outcomes = append(outcomes, spool.Outcome{Index: f.index, Applied: f.status.Applied})
 		}
 	}
-	for i := range l.bounced {
-		outcomes = append(outcomes, spool.Outcome{Index: l.bounced[i].index})
+	for _, list := range [...][]verdict{l.bounced, l.probed} {
+		for i := range list {
+			outcomes = append(outcomes, spool.Outcome{Index: list[i].index})
+		}
 	}
 	if len(outcomes) > 0 {
 		c.Settle = []spool.Settlement{{Message: l.item.message, Outcomes: outcomes}}
@@ -182,6 +108,8 @@ func (l *ledger) change() spool.Change {
 // maxReason bounds what is kept of a reason; a remote server may have said it.
 const maxReason = 1000
 
+// deferrals are what the store keeps of the deferred recipients, by ascending
+// index.
 func (l *ledger) deferrals() []spool.Deferral {
 	deferrals := make([]spool.Deferral, len(l.deferred))
 	for i, v := range l.deferred {
@@ -191,18 +119,20 @@ func (l *ledger) deferrals() []spool.Deferral {
 		}
 		deferrals[i] = spool.Deferral{Index: v.index, Status: v.status.DSN, Reason: reason}
 	}
+	slices.SortFunc(deferrals, func(a, b spool.Deferral) int { return a.Index - b.Index })
 	return deferrals
 }
 
-// giveBack defers the recipients whose new messages could not be made.
+// giveBack defers the recipients whose new messages could not be made. Who was
+// to hear of a success only does not.
 func (l *ledger) giveBack() {
 	for i := range l.forwards {
 		if f := &l.forwards[i]; f.status.Kind == deliver.Sent {
 			l.deferred = append(l.deferred, verdict{f.index, deferral("4.3.0", "cannot forward: queue file write error"), f.address})
 		}
 	}
-	l.deferred = append(l.deferred, l.bounced...)
-	l.forwards, l.notices, l.bounced, l.warned = nil, nil, nil, false
+	l.deferred = append(append(l.deferred, l.bounced...), l.probed...)
+	l.forwards, l.notices, l.told, l.bounced, l.probed, l.warned = nil, nil, nil, nil, nil, false
 }
 
 func abort(fresh []spool.New) {
@@ -228,7 +158,7 @@ func (q *Queue) announce(l *ledger, messages []*spool.Message) {
 		if f.status.Kind == deliver.Sent {
 			q.settled(l.item, f.index)
 			f.status.Reason = forwardText(f.status.Reason, rest[:len(f.fresh)])
-			q.logDelivery(f.log, l.item, f.recipient, &f.status, deliver.Sent.String(), f.began)
+			q.logDelivery(f.log, l.item, f.recipient, &f.status, deliver.Sent.String(), f.transport, f.began)
 		}
 		rest = rest[len(f.fresh):]
 	}
@@ -304,34 +234,5 @@ func (q *Queue) complain(err error) {
 	q.mu.Unlock()
 	if !silent {
 		q.logs.qmgr.Warningf("delivery is stopped, for results cannot be recorded: %v", err)
-	}
-}
-
-// close ends the pass of an item that is written down.
-func (q *Queue) close(l *ledger) {
-	it := l.item
-	q.mu.Lock()
-	q.active--
-	for i := range l.bounced {
-		it.done[l.bounced[i].index] = true
-	}
-	removed := false
-	switch {
-	case it.pass.interrupted: // stays in the store; the queue is being stopped
-		it.state = Incoming
-	case len(l.deferred) > 0:
-		it.attempts++
-		it.warned = it.warned || l.warned
-		it.deferrals, it.next = l.deferrals(), l.next
-		it.pass.bounced, it.pass.deferred = nil, nil
-		q.sleep(it)
-	default:
-		delete(q.items, it.message.ID)
-		removed = true
-	}
-	q.admit()
-	q.mu.Unlock()
-	if removed {
-		q.logs.qmgr.Infof("%s: removed", it.message.ID)
 	}
 }

@@ -56,7 +56,7 @@ func TestShutdownWhileRouting(t *testing.T) {
 		if len(b.postpone) != 0 || len(b.logged("to=<")) != 0 {
 			t.Errorf("postponed %v, logged %q, want the message left as it was", b.postpone, b.log())
 		}
-		if list := b.q.List(); len(list) != 1 || list[0].State.String() != "incoming" {
+		if list := b.list(); len(list) != 1 || list[0].State.String() != "incoming" {
 			t.Errorf("List() = %+v", list)
 		}
 	})
@@ -115,7 +115,7 @@ func TestReload(t *testing.T) {
 		}
 		close(gate)
 		synctest.Wait()
-		if list := b.q.List(); len(list) != 0 {
+		if list := b.list(); len(list) != 0 {
 			b.Errorf("left in the queue: %v", list)
 		}
 	})
@@ -134,7 +134,7 @@ func TestPressureAndActiveLimit(t *testing.T) {
 		b.send("s@example.org", "a@example.com")
 		b.send("s@example.org", "a@example.com")
 		states := map[State]int{}
-		for _, e := range b.q.List() {
+		for _, e := range b.list() {
 			states[e.State]++
 		}
 		if states[Active] != 2 || states[Incoming] != 1 || !b.q.Pressure() {
@@ -142,7 +142,7 @@ func TestPressureAndActiveLimit(t *testing.T) {
 		}
 		close(gate)
 		synctest.Wait()
-		if b.q.Pressure() || len(b.q.List()) != 0 {
+		if b.q.Pressure() || len(b.list()) != 0 {
 			b.Error("pressure, or messages, left after delivery")
 		}
 	})

@@ -103,7 +103,7 @@ func TestWithTheSpool(t *testing.T) {
 	}
 	q.Add(fresh[0])
 	log.await(t, "new messages cannot be written: insufficient system storage")
-	for q.List()[0].State != Deferred {
+	for listed(t, q, Filter{})[0].State != Deferred {
 		runtime.Gosched()
 	}
 	q.Flush()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -152,7 +153,7 @@ func TestEverybodyOnce(t *testing.T) {
 				messages = append(messages, b.add(e))
 			}
 			synctest.Wait()
-			for _, e := range b.q.List() {
+			for _, e := range b.list() {
 				if e.State == Deferred && (e.Next.IsZero() || len(e.Recipients) == 0) {
 					rt.Errorf("%s sleeps with no time, or nobody, to be tried: %+v", e.ID, e)
 				}
@@ -166,7 +167,7 @@ func TestEverybodyOnce(t *testing.T) {
 					}
 				}
 			}
-			if list := b.q.List(); len(list) != 0 {
+			if list := b.list(); len(list) != 0 {
 				rt.Errorf("left in the queue: %+v", list)
 			}
 		})
@@ -203,7 +204,17 @@ func BenchmarkQueue(b *testing.B) {
 }
 
 // nullStore takes everything and keeps nothing.
-type nullStore struct{ memory }
+type nullStore struct{ kept []*spool.Message }
+
+func (n *nullStore) Load(number uint64) (spool.Pending, error) {
+	return spool.Pending{Message: n.kept[number-1], Done: make([]bool, 1)}, nil
+}
+
+func (*nullStore) Waiting() iter.Seq[spool.Waiting] { return func(func(spool.Waiting) bool) {} }
+
+func (*nullStore) Peek(number uint64) (spool.Waiting, bool) {
+	return spool.Waiting{Number: number}, true
+}
 
 func (*nullStore) Err() error { return nil }
 
@@ -221,8 +232,8 @@ func benchmark(b *testing.B, lanes int) {
 		return status
 	}
 	o := m.options(defaults)
-	o.Store = &nullStore{}
-	o.Log = nil
+	store := &nullStore{}
+	o.Store, o.Log = store, nil
 	q := New(o)
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan struct{})
@@ -235,6 +246,7 @@ func benchmark(b *testing.B, lanes int) {
 	for i := range messages {
 		messages[i] = spool.Detached(fmt.Sprintf("%012X", i+1), envelopeTo("s@example.org", domains[i%lanes]), nil)
 	}
+	store.kept = messages
 	b.ReportAllocs()
 	b.ResetTimer()
 	for _, msg := range messages {
@@ -245,4 +257,36 @@ func benchmark(b *testing.B, lanes int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 	cancel()
 	<-ended
+}
+
+// backlog is a store in which a million messages wait, half of them for their
+// first try.
+type backlog struct{ nullStore }
+
+func (*backlog) Waiting() iter.Seq[spool.Waiting] {
+	next := time.Now().Add(time.Hour)
+	return func(yield func(spool.Waiting) bool) {
+		for n := uint64(1); n <= 1e6; n++ {
+			w := spool.Waiting{Number: n}
+			if n%2 == 0 {
+				w.Next = next.Add(-time.Duration(n*7919%1e6) * time.Millisecond)
+			}
+			if !yield(w) {
+				return
+			}
+		}
+	}
+}
+
+// BenchmarkStart measures what the queue adds to the start with a million
+// messages.
+func BenchmarkStart(b *testing.B) {
+	b.ReportAllocs()
+	for range b.N {
+		o := newMemory().options(defaults)
+		o.Store = &backlog{}
+		if q := New(o); q.incoming.len() != 5e5 {
+			b.Fatal("the messages are not there")
+		}
+	}
 }

@@ -3,175 +3,26 @@ package queue
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"postern/internal/deliver"
-	"postern/internal/route"
 	"postern/internal/spool"
 )
 
 // results are what became of some recipients of a pass.
 type results struct {
-	count       int // recipients, however they ended
-	sent        []spool.Outcome
-	forwards    []forwarded
-	bounced     []verdict
-	deferred    []verdict
-	interrupted bool
+	count    int // recipients, however they ended
+	sent     []spool.Outcome
+	told     []verdict // of the sent ones, those that a report speaks of
+	forwards []forwarded
+	bounced  []verdict
+	deferred []verdict
+	probed   []verdict // of a message that asks for a report only
+
+	back        bool            // some are pending as they were
+	interrupted bool            // some were not tried because the queue ends
 	trouble     *deliver.Status // failure of the destination as a whole
-}
-
-// admit starts goroutines that route what waits, as far as limits allow. It is
-// called with the lock held.
-func (q *Queue) admit() {
-	waiting := q.incoming.len() + q.due.len()
-	room := q.parameters.activeLimit() - q.active
-	for ; q.running && waiting > 0 && room > 0 && q.activators < maxActivators; waiting-- {
-		q.activators++
-		room--
-		q.workers.Add(1)
-		go q.activate(q.ctx)
-	}
-}
-
-// next takes the item that is to become active, new mail and retries in turn.
-// It returns nil when there is none, or no room.
-func (q *Queue) next() *item {
-	if q.ctx.Err() != nil || q.active >= q.parameters.activeLimit() {
-		return nil
-	}
-	from := &q.incoming
-	if q.due.len() > 0 && (from.len() == 0 || !q.lastDue) {
-		from = &q.due
-	}
-	if from.len() == 0 {
-		return nil
-	}
-	q.lastDue = from == &q.due
-	it := from.pop()
-	it.begin(q.options.Now())
-	q.active++
-	return it
-}
-
-// activate routes items until none is waiting.
-func (q *Queue) activate(ctx context.Context) {
-	defer q.workers.Done()
-	for {
-		q.mu.Lock()
-		it := q.next()
-		if it == nil {
-			q.activators--
-			q.mu.Unlock()
-			return
-		}
-		q.mu.Unlock()
-		q.logActive(it)
-		q.dispatch(ctx, it)
-	}
-}
-
-// routedRecipient is a recipient with its way.
-type routedRecipient struct {
-	Routed
-	recipient deliver.Recipient
-}
-
-// suspension is a recipient whose destination is dead.
-type suspension struct {
-	recipient deliver.Recipient
-	reason    deliver.Status
-}
-
-// dispatch puts the recipients of an item that begins its pass into lanes.
-func (q *Queue) dispatch(ctx context.Context, it *item) {
-	nobody := it.pass.left == 0
-	ways, r := q.route(ctx, it)
-	var suspended []suspension
-	q.mu.Lock()
-	for i := range ways {
-		way := &ways[i]
-		t := q.transport(way.Transport)
-		l := t.lane(way.NextHop, way.recipient.Address)
-		if l.dead() {
-			suspended = append(suspended, suspension{way.recipient, l.reason})
-			continue
-		}
-		if l.put(it, way.recipient) {
-			q.employ(t)
-		}
-	}
-	q.mu.Unlock()
-	for _, s := range suspended {
-		q.suspend(&r, it, s)
-	}
-	if r.count > 0 || nobody {
-		q.finish(ctx, it, &r)
-	}
-}
-
-// route asks where the recipients go; those that cannot go anywhere are in the
-// results.
-func (q *Queue) route(ctx context.Context, it *item) ([]routedRecipient, results) {
-	var r results
-	envelope := &it.message.Envelope
-	ways := make([]routedRecipient, 0, it.pass.left)
-	for i := range envelope.Recipients {
-		if it.done[i] {
-			continue
-		}
-		rcpt := deliver.Recipient{
-			Index: i, Address: envelope.Recipients[i].Address,
-			Original: envelope.Recipients[i].Original, Attempt: it.attempt(),
-		}
-		to, err := q.options.Route(ctx, envelope.Sender, rcpt.Address)
-		switch {
-		case err == nil:
-			if to.Address != "" {
-				rcpt.Address = to.Address
-			}
-			ways = append(ways, routedRecipient{to, rcpt})
-		case ctx.Err() != nil:
-			r.count, r.interrupted = r.count+1, true
-		default:
-			q.tally(&r, it, rcpt, q.unroutable(it, err), q.logs.failed, q.options.Now())
-			r.count++
-		}
-	}
-	return ways, r
-}
-
-// unroutable is the fate of a recipient that the router has no way for.
-func (q *Queue) unroutable(it *item, err error) deliver.Status {
-	var no *route.DeliveryError
-	if !errors.As(err, &no) {
-		q.logs.qmgr.Warningf("%s: %v", it.message.ID, err)
-		return deferral("4.3.0", "address resolver failure")
-	}
-	status := deferral(no.DSN, no.Reason)
-	if !no.Temporary {
-		status.Kind = deliver.Bounced
-	}
-	return status
-}
-
-// suspend defers a recipient for a dead destination.
-func (q *Queue) suspend(r *results, it *item, s suspension) {
-	status := deferral(s.reason.DSN, "delivery temporarily suspended: "+s.reason.Reason)
-	q.tally(r, it, s.recipient, status, q.logs.failed, q.options.Now())
-	r.count++
-}
-
-// employ starts a worker for the transport when there is work and it may have
-// another. It is called with the lock held.
-func (q *Queue) employ(t *transport) {
-	if !q.running || t.ready.len() == 0 || t.Processes > 0 && t.workers >= t.Processes {
-		return
-	}
-	t.workers++
-	q.workers.Add(1)
-	go q.work(q.ctx, t)
+	broken      *deliver.Status // failure of the transport as a whole
 }
 
 // work delivers for a transport until nothing is ready.
@@ -193,11 +44,13 @@ func (q *Queue) take(ctx context.Context, t *transport) *job {
 	if ill != nil {
 		q.complain(ill)
 	}
+	now := q.options.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	surplus := t.Processes > 0 && t.workers > t.Processes // since a reload
+	limit := t.processes()
+	surplus := limit > 0 && t.workers > limit // since a reload
 	if ill == nil && q.unwritten == 0 && ctx.Err() == nil && !surplus {
-		if j := t.take(); j != nil {
+		if j := t.take(now); j != nil {
 			q.employ(t)
 			return j
 		}
@@ -212,72 +65,143 @@ func (q *Queue) deliver(ctx context.Context, j *job) {
 	statuses := j.agent.Deliver(ctx, &j.request)
 	r := results{count: len(j.request.Recipients)}
 	for i, rcpt := range j.request.Recipients {
-		status := deferral("4.3.0", "unknown mail transport error")
+		var status deliver.Status
 		if i < len(statuses) {
 			status = statuses[i]
+		} else {
+			status = deferral("4.3.0", "unknown mail transport error")
+			status.Transport = true
 		}
 		if status.Kind == deliver.Deferred && ctx.Err() != nil {
 			r.interrupted = true // stopped, not tried: pending as before
 			continue
 		}
-		q.tally(&r, j.item, rcpt, status, j.log, began)
+		q.tally(&r, j.item, rcpt, status, j.log, j.request.Transport, began)
 	}
-	suspended := q.feedback(j.lane, &r)
+	suspended := q.feedback(j, &r, began)
 	q.finish(ctx, j.item, &r)
-	for _, s := range suspended {
-		var rest results
-		for _, rcpt := range s.recipients {
-			q.suspend(&rest, s.item, suspension{rcpt, *r.trouble})
-		}
-		q.finish(ctx, s.item, &rest)
+	for _, s := range suspended.shares {
+		q.suspend(ctx, s, suspended.reason)
 	}
+}
+
+// suspension is what is not tried because of another failure.
+type suspension struct {
+	shares []share
+	reason deliver.Status
+}
+
+// suspend defers what waited for a destination or transport that is dead.
+func (q *Queue) suspend(ctx context.Context, s share, reason deliver.Status) {
+	r := results{count: len(s.recipients)}
+	for _, rcpt := range s.recipients {
+		q.tally(&r, s.item, rcpt, reason, q.logs.failed, "", q.options.Now())
+	}
+	q.finish(ctx, s.item, &r)
 }
 
 // tally adds the status of a recipient to the results, and logs it.
-func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status deliver.Status, log Logger, began time.Time) {
+func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status deliver.Status, log Logger, transport string, began time.Time) {
 	word := status.Kind.String()
-	if status.Kind == deliver.Bounced && q.softBounce.Load() {
-		status.Kind, word = deliver.Deferred, "SOFTBOUNCE"
+	v := verdict{rcpt.Index, status, cmp.Or(status.Recipient, rcpt.Address)}
+	switch {
+	case it.verify():
+		if word = "undeliverable"; status.Kind == deliver.Sent {
+			word = "deliverable"
+		}
+		r.probed = append(r.probed, v)
+	case status.Kind == deliver.Bounced && q.softBounce.Load():
+		word = "SOFTBOUNCE"
+		status.Kind, v.status.Kind = deliver.Deferred, deliver.Deferred
 		if len(status.DSN) > 0 {
 			status.DSN = "4" + status.DSN[1:]
+			v.status.DSN = status.DSN
 		}
-	}
-	v := verdict{rcpt.Index, status, cmp.Or(status.Recipient, rcpt.Address)}
-	switch status.Kind {
-	case deliver.Sent:
-		if len(status.Forwards) > 0 {
-			r.forwards = append(r.forwards, forwarded{verdict: v, recipient: rcpt, log: log, began: began})
-			return // logged when the new messages are there
-		}
-		r.sent = append(r.sent, spool.Outcome{Index: rcpt.Index, Applied: status.Applied})
-	case deliver.Bounced:
-		r.bounced = append(r.bounced, v)
-	default:
 		r.deferred = append(r.deferred, v)
-		if status.Destination {
-			reason := status
-			r.trouble = &reason
+	case status.Kind == deliver.Bounced:
+		r.bounced = append(r.bounced, v)
+	case status.Kind == deliver.Deferred:
+		r.deferred = append(r.deferred, v)
+	case len(status.Forwards) > 0:
+		v.status.Reach = deliver.Expanded
+		r.forwards = append(r.forwards, forwarded{verdict: v, recipient: rcpt, log: log, transport: transport, began: began})
+		return // logged when the new messages are there
+	default:
+		r.sent = append(r.sent, spool.Outcome{Index: rcpt.Index, Applied: status.Applied})
+		if q.isTold(it, &v) {
+			r.told = append(r.told, v)
 		}
 	}
-	q.logDelivery(log, it, rcpt, &status, word, began)
+	r.judge(&status)
+	q.logDelivery(log, it, rcpt, &status, word, transport, began)
 }
 
-// feedback ends a delivery of the lane and moves its window. When that killed
-// the destination, what waited for it is returned.
-func (q *Queue) feedback(l *lane, r *results) (suspended []*share) {
+// judge notes what a failure says about more than its recipient.
+func (r *results) judge(status *deliver.Status) {
+	if status.Kind != deliver.Deferred {
+		return
+	}
+	if status.Destination {
+		reason := *status
+		r.trouble = &reason
+	}
+	if status.Transport {
+		reason := *status
+		r.broken = &reason
+	}
+}
+
+// feedback ends a delivery and moves the window of its lane. When that killed
+// the destination, or the transport, what waited for it is returned.
+func (q *Queue) feedback(j *job, r *results, began time.Time) (s suspension) {
+	now := q.options.Now()
+	l := j.lane
+	t := l.transport
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if now.Sub(began) < quick {
+		l.answered = now
+	}
 	switch {
+	case r.broken != nil:
+		s.reason = deferral(r.broken.DSN, r.broken.Reason)
+		s.shares = t.die(s.reason, now, now.Add(q.parameters.TransportRetry))
+		q.wakeLater(rest{t.deadUntil.UnixNano(), nil, t})
 	case r.trouble == nil && !r.interrupted:
 		l.succeed()
-	case r.trouble != nil && l.fail(*r.trouble):
-		l.deadUntil = q.options.Now().Add(q.parameters.MinimalBackoff)
-		q.dead = append(q.dead, l)
-		q.ring()
-		suspended = l.drain()
+	case r.trouble != nil && l.fail(*r.trouble, now):
+		l.restsTo = now.Add(q.parameters.MinimalBackoff)
+		q.wakeLater(rest{l.restsTo.UnixNano(), l, nil})
+		s.shares, s.reason = l.drain(), l.reason
 	}
 	l.busy--
-	l.offer()
-	l.retire()
-	return suspended
+	t.busy--
+	j.item.pass.busy--
+	q.pace(l, now)
+	if l.shares.len() <= q.laneRoom()/2 {
+		l.recall(false)
+	}
+	l.offer(now)
+	l.retire(now)
+	if q.ordered.len() > 0 {
+		q.admit()
+	}
+	return s
 }
+
+// pace lets the lane and the transport rest after a delivery
+// (destination_rate_delay, transport_rate_delay).
+func (q *Queue) pace(l *lane, now time.Time) {
+	t := l.transport
+	if t.DestinationRateDelay > 0 && !l.dead() {
+		l.restsTo = now.Add(t.DestinationRateDelay)
+		q.wakeLater(rest{l.restsTo.UnixNano(), l, nil})
+	}
+	if t.RateDelay > 0 {
+		t.restsTo = now.Add(t.RateDelay)
+		q.wakeLater(rest{t.restsTo.UnixNano(), nil, t})
+	}
+}
+
+// laneRoom is how many messages may wait for a destination that is slow.
+func (q *Queue) laneRoom() int { return max(10, q.parameters.activeLimit()/10) }

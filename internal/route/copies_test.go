@@ -70,7 +70,7 @@ always_bcc = no@b.test
 	if got := addresses(list, nil); got != want {
 		t.Errorf("Complete = %q, want %q", got, want)
 	}
-	if list[0].ORCPT != "rfc822;x" || list[2].Original != "y@a.test" {
+	if list[0].ORCPT != "rfc822;x@mx.example.test" || list[2].Original != "y@a.test" {
 		t.Errorf("Complete = %+v", list)
 	}
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,12 @@ import (
 // Recipient is a recipient before or after expansion.
 type Recipient struct {
 	Address  address.Address
-	Original string   // internal form as given by the client; "" when unknown
-	ORCPT    string   // RFC 3461, 4.2; "" when not given
-	Notify   uint8    // as spool.Notify
+	Original string // internal form as given by the client; "" when unknown
+	ORCPT    string // RFC 3461, 4.2; "" when not given
+	Notify   uint8  // as spool.Notify
+	// Expanded: it took the place of a recipient that asked for a report of
+	// success. That one's report is "expanded"; of this one none is due.
+	Expanded bool
 	Via      []string // with a trace: the addresses it came through, given one first
 }
 
@@ -34,8 +38,11 @@ func (e *ExpansionError) Error() string { return e.Text }
 
 func (e *ExpansionError) Unwrap() error { return e.Err }
 
-// bccNotify is spool.NotifyNever: nobody asked for news of a bcc copy.
-const bccNotify = 1
+// Bits of Recipient.Notify, as in spool.Notify.
+const (
+	notifyNever   = 1
+	notifySuccess = 2
+)
 
 // expansion is the state of one message.
 type expansion struct {
@@ -117,7 +124,7 @@ func (e *expansion) copyTo(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.aliases(ctx, Recipient{Address: to, Original: to.Internal(), Notify: bccNotify})
+	_, err = e.aliases(ctx, Recipient{Address: to, Original: to.Internal(), Notify: notifyNever})
 	return err
 }
 
@@ -142,6 +149,9 @@ func (e *expansion) aliases(ctx context.Context, g Recipient) (address.Address, 
 	}
 	for i, f := range finals {
 		out := Recipient{Address: f, Original: g.Original, ORCPT: g.ORCPT, Notify: g.Notify}
+		if g.Notify&notifySuccess != 0 && (len(finals) > 1 || !f.Equal(a)) {
+			out.Expanded, out.Notify = true, cmp.Or(g.Notify&^notifySuccess, notifyNever)
+		}
 		if vias != nil {
 			out.Via = vias[i]
 		}
@@ -160,16 +170,11 @@ func (e *expansion) complete(a address.Address) address.Address {
 }
 
 // withORCPT fills in the original recipient of notifications (RFC 3461, 4.2)
-// when the client gave none: what it said at RCPT.
+// when the client gave none: the address as it is here, complete and canonical.
 func (g Recipient) withORCPT() Recipient {
-	if g.ORCPT != "" {
-		return g
+	if g.ORCPT == "" {
+		g.ORCPT = "rfc822;" + g.Address.String()
 	}
-	original := g.Address
-	if g.Original != "" {
-		original = address.Split(g.Original)
-	}
-	g.ORCPT = "rfc822;" + original.String()
 	return g
 }
 

@@ -342,7 +342,7 @@ func TestOriginalRecipient(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s|%s|%s|%d", r.Address.Internal(), r.Original, r.ORCPT, r.Notify))
 	}
 	want := []string{
-		"One@mx.example.test|One|rfc822;One|0",
+		"One@mx.example.test|One|rfc822;One@mx.example.test|0",
 		`a b@c.test|a b@c.test|rfc822;"a b"@c.test|0`,
 		"two@mx.example.test||rfc822;two@mx.example.test|0",
 		"x@d.test|x@d.test|rfc822;other@e.test|6",

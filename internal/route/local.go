@@ -1,16 +1,12 @@
 package route
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+	"iter"
 	"strings"
 
 	"postern/internal/address"
-	"postern/internal/syntax"
 	"postern/internal/table"
 )
 
@@ -24,76 +20,121 @@ type User struct {
 // Users knows the system users. An error means that the answer is unknown.
 type Users interface {
 	Lookup(ctx context.Context, name string) (User, bool, error)
+	// LookupID finds the first user with this number.
+	LookupID(ctx context.Context, uid int) (User, bool, error)
 }
 
 // maxAliasDepth bounds aliases of local users that point at each other.
 const maxAliasDepth = 100
 
-// maxInclude bounds the size of an :include: file.
-const maxInclude = 4 << 20
-
 // localExpansion is the state of one recipient of a local domain.
 type localExpansion struct {
 	r         *Router
 	tr        *Trace
-	recipient address.Address // for Delivered-To
-	sender    string          // of owner-ALIAS; "" keeps the message's
-	unmatched string          // extension that the key of the alias at hand left out
-	seen      map[string]bool // names already delivered to
+	recipient address.Address // of the message
+	seen      map[string]bool // what was delivered to: names, commands, files
 	expanding map[string]bool // aliases on the way here
 	expanded  map[string]bool // aliases that are done with, by name and sender
+	lists     map[string]listState
 	out       []LocalTarget
+}
+
+// listState is that of an :include: or .forward file.
+type listState uint8
+
+const (
+	listOpen listState = iota + 1 // on the way here
+	listDone
+)
+
+// scope is where an expansion has come to. It is passed by value: what one
+// member of a list changes counts for what it leads to, not for its neighbours.
+type scope struct {
+	addr      address.Address // the recipient, or the member that stands for it
+	name      string          // its local part, folded
+	user, ext string          // the name without its extension; the extension without delimiter
+	delivered address.Address // for Delivered-To
+	sender    string          // of owner-ALIAS; "" keeps the message's
+	owner     string          // when set, users other than this one get a message of their own; those of an :include: always do
+	unmatched string          // extension, with delimiter, that the key of the list left out
+	from      string          // the alias or user whose list is at hand
+	source    string          // kind of that list: "alias", "include", "forward"; "": none
+	rights    User            // whose rights a command or file gets; UID 0: default_privs
+	depth     int
 }
 
 // LocalTargets says what local(8) does for a recipient of a local domain:
 // aliases(5) first, for the local part with and without its extension, then the
-// system user's mailbox, then luser_relay. The local part is folded to lower
-// case. sender is the envelope sender, for owner-ALIAS.
+// user's .forward file, mailbox_transport, mailbox_command or the mailbox, then
+// fallback_transport and luser_relay. The local part is folded to lower case.
 //
-// Members of an :include: file become forwarded messages of their own, and so
-// do members outside the local domains; the others are delivered to directly.
-// A member of an alias that cannot be delivered to is a target of the kind
-// LocalBounce or LocalDefer; the other members are served all the same. An error
-// is a *DeliveryError for the whole recipient.
+// Members outside the local domains become forwarded messages, and so do other
+// users that an :include: or .forward file names, or an alias with an owner. The
+// rest is delivered to directly. A member of a list that cannot be delivered to
+// is a target of the kind LocalBounce or LocalDefer; the other members are
+// served all the same. An error is a *DeliveryError for the whole recipient.
 func (r *Router) LocalTargets(ctx context.Context, a address.Address, tr *Trace) ([]LocalTarget, error) {
-	e := &localExpansion{r: r, tr: tr, recipient: a,
-		seen: map[string]bool{}, expanding: map[string]bool{}, expanded: map[string]bool{}}
-	if err := e.name(ctx, address.Fold(a.Local), true, 0); err != nil {
+	e := &localExpansion{r: r, tr: tr, recipient: a, seen: map[string]bool{},
+		expanding: map[string]bool{}, expanded: map[string]bool{}, lists: map[string]listState{}}
+	if err := e.name(ctx, scope{delivered: a}, a, true); err != nil {
 		return nil, err
 	}
 	return e.out, nil
 }
 
-// name delivers to one local name.
-func (e *localExpansion) name(ctx context.Context, name string, aliases bool, depth int) error {
-	if depth > maxAliasDepth || aliases && e.expanding[name] {
-		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for " + name}
+// enter makes addr the recipient of the scope. An extension with a slash could
+// lead astray a file name that is made of it: it does not count.
+func (e *localExpansion) enter(s scope, addr address.Address) scope {
+	s.addr, s.name = addr, address.Fold(addr.Local)
+	base, ext, _ := e.r.delimiter.Split(s.name)
+	if strings.Contains(ext, "/") {
+		e.r.log.Warningf("%s: address with illegal extension", addr)
+		s.name, ext = base, ""
 	}
-	if aliases {
-		done, err := e.alias(ctx, name, depth)
-		if done || err != nil {
-			return err
-		}
+	s.user, s.ext, s.unmatched = base, ext, ""
+	if ext != "" {
+		s.ext = ext[1:]
 	}
-	if e.seen[name] {
+	return s
+}
+
+// name delivers to one local name; aliases = false is \name, its mailbox.
+func (e *localExpansion) name(ctx context.Context, s scope, addr address.Address, aliases bool) error {
+	s = e.enter(s, addr)
+	if s.user == "" {
+		return &DeliveryError{DSN: "5.1.3", Reason: `null username in "` + addr.Internal() + `"`}
+	}
+	if s.depth > maxAliasDepth || aliases && s.name != s.from && e.expanding[s.name] {
+		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for " + s.name}
+	}
+	if !aliases {
+		return e.mailbox(ctx, s)
+	}
+	if done, err := e.alias(ctx, s); done || err != nil {
+		return err
+	}
+	if s.source == "include" || s.owner != "" && !strings.EqualFold(s.owner, s.user) {
+		e.forward(s, s.addr)
 		return nil
 	}
-	e.seen[name] = true
-	return e.user(ctx, name)
+	if done, err := e.dotForward(ctx, s); done || err != nil {
+		return err
+	}
+	return e.mailbox(ctx, s)
 }
 
 // alias replaces a name by its aliases(5) entry and reports whether it has one.
-func (e *localExpansion) alias(ctx context.Context, name string, depth int) (bool, error) {
+func (e *localExpansion) alias(ctx context.Context, s scope) (bool, error) {
 	maps := e.r.maps["alias_maps"]
 	if maps.Empty() {
 		return false, nil
 	}
-	found, err := maps.Find(ctx, table.AliasKeys(name, e.r.delimiter), e.tr.observer())
+	found, err := maps.Find(ctx, e.aliasKeys(s), e.tr.observer())
 	if errors.Is(err, table.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		e.r.fail(name, "alias_maps", err)
+		e.r.fail(s.name, "alias_maps", err)
 		return false, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
 	}
 	// "|command", "/file" and ":include:/file" are local parts of the list. What
@@ -105,37 +146,127 @@ func (e *localExpansion) alias(ctx context.Context, name string, depth int) (boo
 	if err != nil && len(members) == 0 {
 		return false, &DeliveryError{DSN: "4.3.5", Reason: "mail system configuration error", Temporary: true, Err: err}
 	}
-	e.tr.add("expand", "alias_maps", name, found.Value, first(found.At))
-	restore, err := e.owner(ctx, maps, found.Key.Text)
-	if err != nil {
+	e.tr.add("expand", "alias_maps", s.name, found.Value, first(found.At))
+	if s, err = e.ofAlias(ctx, s, maps, &found); err != nil {
 		return false, err
 	}
-	defer restore()
-	once := name + "\x00" + e.sender
+	if needRights(members) {
+		if s.rights, err = e.aliasOwner(ctx, first(found.At)); err != nil {
+			return false, err
+		}
+	}
+	once := s.name + "\x00" + s.sender + "\x00" + s.owner
 	if e.expanded[once] {
 		return true, nil
 	}
-	e.expanding[name] = true
-	outer := e.unmatched
-	e.unmatched = found.Key.Extension
-	defer func() { e.unmatched = outer }()
-	ext := ""
-	if e.r.p.propagate["alias"] {
-		ext = e.unmatched
-	}
-	for _, m := range members {
-		if err := e.member(ctx, m, ext, found.Key.Text, depth); err != nil {
-			e.spare(err)
-		}
-	}
-	delete(e.expanding, name)
+	e.expanding[s.name] = true
+	e.members(ctx, s, members)
+	delete(e.expanding, s.name)
 	e.expanded[once] = true
 	return true, nil
 }
 
+// aliasKeys are the names to look for: not the one whose list this comes from,
+// for an alias that names itself is the user of that name.
+func (e *localExpansion) aliasKeys(s scope) iter.Seq[table.Key] {
+	return func(yield func(table.Key) bool) {
+		for k := range table.AliasKeys(s.name, e.r.delimiter) {
+			if k.Text != s.from && !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// ofAlias is the scope for the members of an alias: who is told of trouble, and
+// which extension goes on.
+func (e *localExpansion) ofAlias(ctx context.Context, s scope, maps *table.Maps, found *table.Found) (scope, error) {
+	s.source, s.from, s.unmatched = "alias", found.Key.Text, ""
+	s.depth++
+	if e.r.p.propagate["alias"] {
+		s.unmatched = found.Key.Extension
+	}
+	if !e.r.p.frozenDeliveredTo {
+		s.delivered = s.addr
+	}
+	s.rights = User{}
+	owner, ok, err := e.owner(ctx, maps, found.Key.Text)
+	switch {
+	case err != nil:
+		return s, err
+	case ok:
+		s.sender = owner.Internal()
+		s.owner = s.sender
+	case e.r.p.resetOwnerAlias:
+		s.owner = ""
+	}
+	return s, nil
+}
+
+// owner is owner-NAME, if that is an alias: the sender of what the alias NAME
+// sends on.
+func (e *localExpansion) owner(ctx context.Context, maps *table.Maps, name string) (address.Address, bool, error) {
+	if !e.r.p.ownerRequestSpecial || strings.HasPrefix(name, "owner-") {
+		return address.Address{}, false, nil
+	}
+	found, err := maps.Find(ctx, table.OnlyKey("owner-"+name), nil)
+	if errors.Is(err, table.ErrNotFound) {
+		return address.Address{}, false, nil
+	}
+	if err != nil {
+		return address.Address{}, false, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
+	}
+	owner := address.Address{Local: "owner-" + name}
+	if e.r.p.expandOwnerAlias {
+		if list, err := address.ParseList(found.Value); err == nil && len(list) == 1 {
+			owner = list[0]
+		}
+	}
+	return e.r.Rewrite(owner), true, nil
+}
+
+// members delivers to what a list names. One that fails does not keep the
+// others from their mail.
+func (e *localExpansion) members(ctx context.Context, s scope, list []address.Address) {
+	for _, m := range list {
+		if err := e.member(ctx, s, m); err != nil {
+			e.spare(s, err)
+		}
+	}
+}
+
+// member handles one member of a list, see aliases(5).
+func (e *localExpansion) member(ctx context.Context, s scope, a address.Address) error {
+	m := a.Internal()
+	switch {
+	case len(m) >= len(includeWord) && strings.EqualFold(m[:len(includeWord)], includeWord):
+		return e.include(ctx, s, m[len(includeWord):])
+	case strings.HasPrefix(m, "|"):
+		if !e.r.p.allowCommands[s.source] {
+			return &DeliveryError{DSN: "5.7.1", Reason: "mail to command is restricted"}
+		}
+		return e.command(ctx, s, m[1:])
+	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
+		return e.file(ctx, s, m)
+	case strings.HasPrefix(m, `\`):
+		return e.name(ctx, s, e.r.Rewrite(address.Split(m[1:])), false)
+	}
+	a = e.r.Rewrite(a)
+	a.Local += s.unmatched
+	a, here, err := e.place(ctx, a)
+	if err != nil {
+		return err
+	}
+	if here {
+		return ofMember(a, e.name(ctx, s, a, true))
+	}
+	e.forward(s, a)
+	return nil
+}
+
 // spare makes a target of the failure of one member, so that the others get
 // their mail.
-func (e *localExpansion) spare(err error) {
+func (e *localExpansion) spare(s scope, err error) {
 	t := LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: err.Error()}
 	var d *DeliveryError
 	if errors.As(err, &d) {
@@ -144,7 +275,7 @@ func (e *localExpansion) spare(err error) {
 			t.Kind = LocalBounce
 		}
 	}
-	e.add(t)
+	e.add(s, t)
 	if d != nil && d.Member != "" {
 		e.out[len(e.out)-1].DeliveredTo = d.Member
 	}
@@ -159,63 +290,7 @@ func ofMember(a address.Address, err error) error {
 	return err
 }
 
-// owner makes owner-NAME, if it is an alias, the sender of what the alias NAME
-// sends on, and returns what undoes that.
-func (e *localExpansion) owner(ctx context.Context, maps *table.Maps, name string) (func(), error) {
-	before := e.sender
-	restore := func() { e.sender = before }
-	if strings.HasPrefix(name, "owner-") {
-		return restore, nil
-	}
-	found, err := maps.Find(ctx, table.OnlyKey("owner-"+name), nil)
-	if errors.Is(err, table.ErrNotFound) {
-		return restore, nil
-	}
-	if err != nil {
-		return restore, &DeliveryError{DSN: "4.3.0", Reason: "alias database unavailable", Temporary: true, Err: err}
-	}
-	owner := address.Address{Local: "owner-" + name}
-	if e.r.p.expandOwnerAlias {
-		if list, err := address.ParseList(found.Value); err == nil && len(list) == 1 {
-			owner = list[0]
-		}
-	}
-	e.sender = e.r.Rewrite(owner).Internal()
-	return restore, nil
-}
-
-// member handles one member of an alias.
-func (e *localExpansion) member(ctx context.Context, a address.Address, ext, alias string, depth int) error {
-	switch m := a.Internal(); {
-	case strings.HasPrefix(m, ":include:"):
-		return e.include(ctx, m[len(":include:"):], depth+1)
-	case strings.HasPrefix(m, "|"):
-		e.add(LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: "delivery to commands is not available: " + m})
-		return nil
-	case m == "/dev/null":
-		e.add(LocalTarget{Kind: LocalDiscard, Reason: "delivered to file: /dev/null"})
-		return nil
-	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
-		e.add(LocalTarget{Kind: LocalDefer, DSN: "4.3.0", Reason: "delivery to files is not available: " + m})
-		return nil
-	case strings.HasPrefix(m, `\`):
-		return e.name(ctx, address.Fold(m[1:]), false, depth+1)
-	}
-	a = e.r.Rewrite(a)
-	a.Local += ext
-	a, here, err := e.place(ctx, a)
-	if err != nil {
-		return err
-	}
-	if here && e.sender == "" { // members of a list with an owner get a new message
-		name := address.Fold(a.Local)
-		return ofMember(a, e.name(ctx, name, name != alias, depth+1))
-	}
-	e.forward(a)
-	return nil
-}
-
-// complete reads an address that a table or file names.
+// complete reads an address that a parameter names.
 func (e *localExpansion) complete(text string) (address.Address, error) {
 	list, err := address.ParseList(text)
 	if err != nil || len(list) != 1 {
@@ -239,88 +314,29 @@ func (e *localExpansion) place(ctx context.Context, a address.Address) (resolved
 	return res.Address, res.Class == Local && res.Transport == transport, nil
 }
 
-// include sends the message on to the members of a file, which may include
-// others.
-func (e *localExpansion) include(ctx context.Context, name string, depth int) error {
-	name = strings.Trim(name, `" `)
-	if depth > maxAliasDepth {
-		return &DeliveryError{DSN: "5.4.6", Reason: "alias database loop for :include:" + name}
-	}
-	members, err := includeMembers(name)
-	if err != nil {
-		e.r.log.Warningf(":include:%s: %v", name, err)
-		return &DeliveryError{DSN: "5.3.5", Reason: "mail system configuration error", Err: err}
-	}
-	for _, m := range members {
-		if err := e.included(ctx, m, depth); err != nil {
-			e.spare(err)
-		}
-	}
-	return nil
-}
-
-// included handles one member of an :include: file. Commands and files are for
-// alias files alone (allow_mail_to_commands, allow_mail_to_files).
-func (e *localExpansion) included(ctx context.Context, a address.Address, depth int) error {
-	switch m := a.Internal(); {
-	case strings.HasPrefix(m, ":include:"):
-		return e.include(ctx, m[len(":include:"):], depth+1)
-	case strings.HasPrefix(m, "|"):
-		return &DeliveryError{DSN: "5.7.1", Reason: "mail to command is restricted"}
-	case strings.HasPrefix(m, "/"), strings.HasPrefix(m, "~"):
-		return &DeliveryError{DSN: "5.7.1", Reason: "mail to file is restricted"}
-	}
-	a.Local = strings.TrimPrefix(a.Local, `\`)
-	a = e.r.Rewrite(a)
-	if e.r.p.propagate["include"] {
-		a.Local += e.unmatched
-	}
-	a, _, err := e.place(ctx, a)
-	if err == nil {
-		e.forward(a)
-	}
-	return err
-}
-
-// includeMembers reads an :include: file: members as in aliases(5), on lines
-// of which those that begin with '#' do not count.
-func includeMembers(name string) ([]address.Address, error) {
-	if !filepath.IsAbs(name) {
-		return nil, errors.New("need an absolute path")
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxInclude {
-		return nil, fmt.Errorf("larger than %d octets", maxInclude)
-	}
-	var all []address.Address
-	for line, err := range syntax.Lines(bytes.NewReader(text)) {
-		if err != nil && !errors.Is(err, syntax.ErrOrphan) {
-			return nil, err
-		}
-		members, err := address.ParseList(line.Text)
-		if err != nil && len(members) == 0 {
-			return nil, fmt.Errorf("line %d: %w", line.Number, err)
-		}
-		all = append(all, members...)
-	}
-	return all, nil
-}
-
 // forward sends the message on, to all such addresses in one new message.
-func (e *localExpansion) forward(a address.Address) {
+func (e *localExpansion) forward(s scope, a address.Address) {
+	to := a.Internal()
 	for i := range e.out {
-		if t := &e.out[i]; t.Kind == LocalForward && t.Sender == e.sender {
-			t.Forward = append(t.Forward, a.Internal())
+		if t := &e.out[i]; t.Kind == LocalForward && t.Sender == s.sender && t.DeliveredTo == s.delivered.Internal() {
+			t.Forward = append(t.Forward, to)
 			return
 		}
 	}
-	e.add(LocalTarget{Kind: LocalForward, Forward: []string{a.Internal()}})
+	e.add(s, LocalTarget{Kind: LocalForward, Forward: []string{to}})
 }
 
-func (e *localExpansion) add(t LocalTarget) {
-	t.DeliveredTo, t.Sender = e.recipient.Internal(), e.sender
+func (e *localExpansion) add(s scope, t LocalTarget) {
+	t.DeliveredTo, t.Sender, t.Recipient = s.delivered.Internal(), s.sender, s.addr.Internal()
 	e.out = append(e.out, t)
+}
+
+// once reports whether this is the first delivery of its kind.
+func (e *localExpansion) once(kind, what string) bool {
+	key := kind + "\x00" + what
+	if e.seen[key] {
+		return false
+	}
+	e.seen[key] = true
+	return true
 }

@@ -35,6 +35,13 @@ func targets(t *testing.T, w *routetest.World, in string) string {
 		switch x.Kind {
 		case route.LocalMailbox:
 			text = x.Mailbox.Display()
+			if x.Mailbox.File {
+				text = "file " + text + as(w, x.Mailbox.UID)
+			}
+		case route.LocalCommand:
+			text = "|" + x.Command.Line + as(w, x.Command.UID)
+		case route.LocalTransport:
+			text = "by " + x.Transport + ":" + x.NextHop
 		case route.LocalForward:
 			text = "to " + strings.Join(x.Forward, " ")
 		case route.LocalDiscard:
@@ -55,6 +62,21 @@ func targets(t *testing.T, w *routetest.World, in string) string {
 		out = append(out, text)
 	}
 	return strings.ReplaceAll(strings.Join(out, "; "), w.Dir, "{dir}")
+}
+
+// as names those who have a user id; {owner} is the owner of the tables, whom
+// nobody stands for when it is root.
+func as(w *routetest.World, uid int) string {
+	for name, u := range w.Users.ByName {
+		switch {
+		case u.UID != uid:
+		case name == "tester", name == "nobody" && os.Getuid() == 0:
+			return " as {owner}"
+		default:
+			return " as " + name
+		}
+	}
+	return fmt.Sprintf(" as %d", uid)
 }
 
 const system = `
@@ -99,13 +121,13 @@ func TestLocalTargets(t *testing.T) {
 		{"quoted member", "", `a: "two words"@other.test`, "a@localhost", "to two words@other.test"},
 
 		{"dev null", "", "a: /dev/null", "a@localhost", "discard delivered to file: /dev/null"},
-		{"file", "", "a: /var/log/x, john", "a@localhost", "defer 4.3.0 delivery to files is not available: /var/log/x; /var/mail/john"},
-		{"command", "", `a: "|cmd a b", john`, "a@localhost", "defer 4.3.0 delivery to commands is not available: |cmd a b; /var/mail/john"},
+		{"file", "", "a: /var/log/x, john", "a@localhost", "file /var/log/x as {owner}; /var/mail/john"},
+		{"command", "", `a: "|cmd a b", john`, "a@localhost", "|cmd a b as {owner}; /var/mail/john"},
 		{"unknown member", "", "a: john, who, jack", "a@localhost", `/var/mail/john; bounce 5.1.1 unknown user: "who"; /var/mail/jack`},
 		{"bad member", "", "a: john, bad@[x]", "a@localhost", "/var/mail/john; bounce 5.1.3 bad recipient address syntax: bad@[x]"},
 		{"loop of two", "", "a: b\nb: a", "a@localhost", "bounce 5.4.6 alias database loop for a"},
 		{"loop beside others", "", "a: b\nb: a, john", "a@localhost", "bounce 5.4.6 alias database loop for a; /var/mail/john"},
-		{"loop that grows", "", "a: a+x", "a@localhost", "bounce 5.4.6 alias database loop for a+x"},
+		{"to itself with an extension", "", "a: a+x", "a@localhost", `bounce 5.1.1 unknown user: "a"`},
 		{"an alias met twice", "", "a: b, b, c\nb: fred@other.test\nc: b", "a@localhost", "to fred@other.test"},
 
 		{"extension, alias of its own", "", "a: john\na+x: jack", "a+x@localhost", "/var/mail/jack"},
@@ -267,7 +289,7 @@ func TestMailboxOfAUser(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	want := route.Mailbox{Path: "/home/john/Maildir", Base: "/home/john", Format: route.Maildir, UID: 1001, GID: 1001, User: "john"}
+	want := route.Mailbox{Path: "/home/john/Maildir", Base: "/home/john", Format: route.Maildir, UID: 71001, GID: 71001, User: "john"}
 	if list[0].Mailbox != want {
 		t.Errorf("%+v, want %+v", list[0].Mailbox, want)
 	}

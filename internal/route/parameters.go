@@ -44,7 +44,14 @@ type parameters struct {
 	formatAuto                           bool // virtual_mailbox_format = auto
 	spoolDirectory, homeMailbox          string
 	luserRelay                           string
-	expandOwnerAlias                     bool
+	expandOwnerAlias, resetOwnerAlias    bool
+	frozenDeliveredTo, requireHome       bool
+	forwardPath                          []string
+	forwardFilter, directoryFilter       string          // *_expansion_filter
+	allowCommands, allowFiles            map[string]bool // allow_mail_to_commands, allow_mail_to_files
+	executionDirectory, defaultPrivs     string
+	mailboxTransport, fallbackTransport  string
+	mailboxCommand                       string
 }
 
 func (p *parameters) read(s *config.Settings) error {
@@ -77,7 +84,14 @@ func (p *parameters) read(s *config.Settings) error {
 		formatAuto:     s.String("virtual_mailbox_format") == "auto",
 		spoolDirectory: s.String("mail_spool_directory"), homeMailbox: s.String("home_mailbox"),
 		luserRelay:       s.Raw("luser_relay"),
-		expandOwnerAlias: s.Bool("expand_owner_alias"),
+		expandOwnerAlias: s.Bool("expand_owner_alias"), resetOwnerAlias: s.Bool("reset_owner_alias"),
+		frozenDeliveredTo: s.Bool("frozen_delivered_to"), requireHome: s.Bool("require_home_directory"),
+		forwardPath:   syntax.Split(s.Raw("forward_path"), syntax.Separators),
+		forwardFilter: s.String("forward_expansion_filter"), directoryFilter: s.String("execution_directory_expansion_filter"),
+		allowCommands: set(s.String("allow_mail_to_commands")), allowFiles: set(s.String("allow_mail_to_files")),
+		executionDirectory: s.Raw("command_execution_directory"), defaultPrivs: s.String("default_privs"),
+		mailboxTransport: s.String("mailbox_transport"), fallbackTransport: s.String("fallback_transport"),
+		mailboxCommand: s.Raw("mailbox_command"),
 	}
 	for _, name := range []string{"local_transport", "virtual_transport", "relay_transport", "default_transport"} {
 		if v := s.Value(name); v.Text == "" || v.Text[0] == ':' {

@@ -307,3 +307,7 @@ func (r *Router) Listed(ctx context.Context, domain string) []Why {
 	}
 	return all
 }
+
+// Own reports whether an address is this machine's, or that of a proxy in front
+// of it (inet_interfaces, proxy_interfaces).
+func (r *Router) Own(a netip.Addr) bool { return r.own[a.Unmap().WithZone("")] }

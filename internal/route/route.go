@@ -21,7 +21,7 @@
 // changed table counts from the next question on. A table that fails is never
 // "no such user": it is a *Failure, which becomes a 451 or a deferral.
 //
-// It imports address, config, origin, smtp and table.
+// It imports address, config, macro, origin, privsep, smtp and table.
 package route
 
 import (
@@ -32,6 +32,7 @@ import (
 	"postern/internal/address"
 	"postern/internal/config"
 	"postern/internal/origin"
+	"postern/internal/privsep"
 	"postern/internal/table"
 )
 
@@ -71,7 +72,10 @@ type Options struct {
 	// all and for "user@[ip]".
 	Addresses []netip.Addr
 	Users     Users
-	Log       Logger
+	// Files reads ~/.forward and :include: files; nil: with the rights that the
+	// process has.
+	Files privsep.FileReader
+	Log   Logger
 }
 
 // Router answers all questions about addresses under one configuration. It is
@@ -84,6 +88,7 @@ type Router struct {
 	delimiter address.Delimiter
 	own       map[netip.Addr]bool // inet_interfaces and proxy_interfaces
 	users     Users
+	files     privsep.FileReader
 
 	domains map[Class]*table.List
 	maps    map[string]*table.Maps // by parameter name
@@ -112,6 +117,9 @@ var mapUses = []struct {
 	{"virtual_uid_maps", table.Use{NoSubstitution: true, NoRemote: true, SingleValue: true}},
 	{"virtual_gid_maps", table.Use{NoSubstitution: true, NoRemote: true, SingleValue: true}},
 	{"alias_maps", table.Use{NoSubstitution: true, NoRemote: true, AliasSyntax: true}},
+	{"mailbox_transport_maps", table.Use{NoSubstitution: true}},
+	{"mailbox_command_maps", table.Use{NoSubstitution: true, NoRemote: true}},
+	{"fallback_transport_maps", table.Use{NoSubstitution: true}},
 }
 
 // deliveryMaps is the name under which virtual_mailbox_maps is opened a second
@@ -122,7 +130,10 @@ const deliveryMaps = "virtual_mailbox_maps at delivery"
 // be opened does not stop it: the table fails at each lookup, and the reason is
 // logged once here.
 func New(ctx context.Context, o Options) (*Router, error) {
-	r := &Router{log: o.Log, users: o.Users, maps: map[string]*table.Maps{}, domains: map[Class]*table.List{}}
+	if o.Files == nil {
+		o.Files = privsep.OwnFiles{}
+	}
+	r := &Router{log: o.Log, users: o.Users, files: o.Files, maps: map[string]*table.Maps{}, domains: map[Class]*table.List{}}
 	if err := r.p.read(o.Settings); err != nil {
 		return nil, err
 	}

@@ -56,6 +56,18 @@ func (t *Trace) add(op, parameter, key, result string, at origin.At) {
 	t.Steps = append(t.Steps, s)
 }
 
+// lookedUp records a question that no table answered; result nil: not found.
+func (t *Trace) lookedUp(parameter, key string, result *string, at origin.At) {
+	if t == nil {
+		return
+	}
+	s := Step{Op: "lookup", Parameter: parameter, Key: key, Result: result, Depth: t.depth}
+	if !at.IsZero() {
+		s.At = &at
+	}
+	t.Steps = append(t.Steps, s)
+}
+
 // observer returns what a table or list calls at each lookup, nil without a
 // trace.
 func (t *Trace) observer() table.Observer {

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync"
 
+	"postern/internal/bounce"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/intake"
+	"postern/internal/privsep"
 	"postern/internal/queue"
 	"postern/internal/route"
 	"postern/internal/smtpd"
@@ -27,11 +29,14 @@ import (
 type generation struct {
 	settings *config.Settings
 	router   *route.Router
+	tables   *table.Opener // open as long as the router is held
 	own      []netip.Addr
 	resolver dns.Resolver
 	native   *dns.Native
 	services []*service
 	agents   map[string]queue.Transport // by master.cf service name
+	flush    fastFlush                  // domains that may ask for their mail
+	notices  *bounce.Templates          // words of notifications
 	intake   *intake.Intake             // for mail that comes by no network
 }
 
@@ -95,13 +100,14 @@ func addProxied(set map[string]bool, text string) {
 }
 
 // NewRouter makes the router of the settings, with the addresses of this host
-// and its system users. The opener stays open with it.
-func NewRouter(ctx context.Context, s *config.Settings, o *table.Opener, log route.Logger) (*route.Router, error) {
+// and its system users, whose files are read by way of files. The opener stays
+// open with it.
+func NewRouter(ctx context.Context, s *config.Settings, o *table.Opener, files privsep.FileReader, log route.Logger) (*route.Router, error) {
 	users, err := route.TableUsers(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return route.New(ctx, route.Options{Settings: s, Opener: o, Addresses: HostAddresses(), Users: users, Log: log})
+	return route.New(ctx, route.Options{Settings: s, Opener: o, Addresses: HostAddresses(), Users: users, Files: files, Log: log})
 }
 
 // HostAddresses are the addresses of the network interfaces. One that cannot
@@ -147,7 +153,10 @@ func ControlSocket(s *config.Settings) string { return s.String("control_socket"
 // generate reads the configuration and makes all parts of it. An error leaves
 // nothing open.
 func (s *Server) generate(ctx context.Context, settings *config.Settings) (*generation, error) {
-	opener := NewOpener(settings, s.log.Program("postern"))
+	opener := NewOpener(settings, tableLog{s.log.Program("postern"), s.metrics})
+	if s.helper != nil {
+		opener.Helper = s.helper.OpenFile
+	}
 	g, err := s.assemble(ctx, settings, opener)
 	if err != nil {
 		opener.Close()
@@ -160,16 +169,18 @@ func (s *Server) generate(ctx context.Context, settings *config.Settings) (*gene
 }
 
 func (s *Server) assemble(ctx context.Context, settings *config.Settings, opener *table.Opener) (*generation, error) {
-	g := &generation{settings: settings, own: HostAddresses()}
+	g := &generation{settings: settings, tables: opener, own: HostAddresses()}
 	var err error
 	client, err := newResolver(settings)
 	if err != nil {
 		return nil, err
 	}
 	g.resolver, g.native = client, dns.NewNative(client, "")
-	if g.router, err = NewRouter(ctx, settings, opener, s.log.Program("trivial-rewrite")); err != nil {
+	if g.router, err = NewRouter(ctx, settings, opener, s.files(), s.log.Program("trivial-rewrite")); err != nil {
 		return nil, err
 	}
+	g.flush = newFastFlush(ctx, opener, settings, s.log.Program("flush"))
+	g.notices = s.templates(settings)
 	g.intake = s.newIntake(g, settings)
 	for _, m := range settings.Services() {
 		if m.Command != "smtpd" || m.Type != "inet" && m.Type != "unix" {
@@ -192,6 +203,10 @@ func newResolver(s *config.Settings) (*dns.Client, error) {
 	o := dns.Options{Servers: s.List("dns_servers")}
 	v4, v6 := protocols(s)
 	o.NoIPv4, o.NoIPv6 = !v4, !v6
+	var err error
+	if o.Trust, err = dns.ParseTrust(s.String("dns_trust_ad")); err != nil {
+		return nil, fmt.Errorf("%v: dns_trust_ad: %w", s.Value("dns_trust_ad").At, err)
+	}
 	c, err := dns.New(o)
 	if err != nil {
 		return nil, fmt.Errorf("%v: dns_servers: %w", s.Value("dns_servers").At, err)

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"postern/internal/config"
 	"postern/internal/smtpd"
 )
 
@@ -30,33 +31,31 @@ type listeners struct {
 // listener is one socket and its sessions.
 type listener struct {
 	net.Listener
+	server  *smtpd.Server
 	profile atomic.Pointer[smtpd.Profile]
 	cancel  context.CancelFunc
 }
 
 func newListeners(s *Server) *listeners { return &listeners{s: s, open: map[string]*listener{}} }
 
-// endpoints are the sockets that a service wants: one for each address of
-// inet_interfaces when its name says no host.
-func endpoints(sv *service, g *generation) ([]string, error) {
-	if sv.network == "unix" {
-		return []string{sv.address}, nil
-	}
-	host, port, err := net.SplitHostPort(sv.address)
+// endpoints are the sockets that an inet service wants, one for each address of
+// inet_interfaces when its own address has no host.
+func endpoints(v *config.Settings, address string, own []netip.Addr) ([]string, error) {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	v4, v6 := protocols(sv.settings)
+	v4, v6 := protocols(v)
 	if host != "" {
-		return []string{sv.address}, nil
+		return []string{address}, nil
 	}
 	var out []string
-	for _, w := range sv.settings.List("inet_interfaces") {
+	for _, w := range v.List("inet_interfaces") {
 		switch w {
 		case "all":
 			return []string{net.JoinHostPort("", port)}, nil
 		case "loopback-only":
-			for _, a := range g.own {
+			for _, a := range own {
 				if a.IsLoopback() && (a.Is4() && v4 || a.Is6() && v6) {
 					out = append(out, net.JoinHostPort(a.String(), port))
 				}
@@ -71,17 +70,14 @@ func endpoints(sv *service, g *generation) ([]string, error) {
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%v: inet_interfaces and inet_protocols leave no address to listen on",
-			sv.settings.Value("inet_interfaces").At)
+			v.Value("inet_interfaces").At)
 	}
 	return out, nil
 }
 
-// network is tcp, tcp4 or tcp6 by inet_protocols.
-func (sv *service) listenNetwork() string {
-	if sv.network == "unix" {
-		return "unix"
-	}
-	switch v4, v6 := protocols(sv.settings); {
+// inetNetwork is tcp, tcp4 or tcp6 by inet_protocols.
+func inetNetwork(v *config.Settings) string {
+	switch v4, v6 := protocols(v); {
 	case !v6:
 		return "tcp4"
 	case !v4:
@@ -94,12 +90,16 @@ func (sv *service) listenNetwork() string {
 func wanted(g *generation) (map[string]*service, error) {
 	want := map[string]*service{}
 	for _, sv := range g.services {
-		list, err := endpoints(sv, g)
-		if err != nil {
-			return nil, err
+		network, list := "unix", []string{sv.address}
+		if sv.network != "unix" {
+			var err error
+			network = inetNetwork(sv.settings)
+			if list, err = endpoints(sv.settings, sv.address, g.own); err != nil {
+				return nil, err
+			}
 		}
 		for _, a := range list {
-			key := sv.listenNetwork() + " " + a
+			key := network + " " + a
 			if other, ok := want[key]; ok {
 				return nil, fmt.Errorf("master.cf: services %s and %s both listen on %s", other.name, sv.name, a)
 			}
@@ -149,9 +149,9 @@ func (ls *listeners) bind(want map[string]*service) (map[string]net.Listener, er
 		if _, ok := ls.open[key]; ok {
 			continue
 		}
-		socket, err := listen(key)
+		socket, err := ls.s.listen(key)
 		if errors.Is(err, syscall.EADDRINUSE) && ls.makeWay(key, want) {
-			socket, err = listen(key)
+			socket, err = ls.s.listen(key)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("service %s: %w", sv.name, listenHint(err)))
@@ -168,9 +168,13 @@ func (ls *listeners) bind(want map[string]*service) (map[string]net.Listener, er
 	return nil, errors.Join(errs...)
 }
 
-// listen opens the socket of a key of listeners.open.
-func listen(key string) (net.Listener, error) {
+// listen opens the socket of a key of listeners.open, by the helper where there
+// is one.
+func (s *Server) listen(key string) (net.Listener, error) {
 	network, addr, _ := strings.Cut(key, " ")
+	if network != "unix" && s.helper != nil {
+		return s.helper.Listen(network, addr)
+	}
 	if network == "unix" {
 		if err := os.Remove(addr); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
@@ -208,9 +212,9 @@ func (ls *listeners) start(ctx context.Context, key string, sv *service, socket 
 	lctx, l.cancel = context.WithCancel(ctx)
 	ls.open[key] = l
 	log := ls.s.log.Named(sv.settings.String("syslog_name"), "smtpd")
-	server := &smtpd.Server{Profile: l.profile.Load, Log: log, MaxConnections: sv.maxProc}
+	l.server = &smtpd.Server{Profile: l.profile.Load, Log: log, MaxConnections: sv.maxProc}
 	ls.wg.Go(func() {
-		if err := server.Serve(lctx, socket); err != nil {
+		if err := l.server.Serve(lctx, socket); err != nil {
 			log.Errorf("listener %s: %v", socket.Addr(), err)
 		}
 	})
@@ -237,6 +241,17 @@ func (ls *listeners) addresses() []string {
 	}
 	sort.Strings(out)
 	return out
+}
+
+// sessions counts those of the sockets that are listened on.
+func (ls *listeners) sessions() int {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	n := 0
+	for _, l := range ls.open {
+		n += l.server.Sessions()
+	}
+	return n
 }
 
 // close ends all sockets for good and returns when their sessions are over.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"time"
 
 	"postern/internal/access"
 	"postern/internal/address"
@@ -88,13 +89,50 @@ func (p *policy) Vrfy(ctx context.Context, t *smtpd.Transaction, a address.Addre
 	return verdict(p.access.Rcpt(ctx, req, nil))
 }
 
+func (p *policy) Etrn(ctx context.Context, c *smtpd.Client, domain string) smtpd.Verdict {
+	req := clientRequest(c, "ETRN")
+	req.Domain = domain
+	return verdict(p.access.Etrn(ctx, req))
+}
+
 // inlet lets a session store messages.
 type inlet struct {
-	gen    *generation
-	intake *intake.Intake
+	gen      *generation
+	intake   *intake.Intake
+	pressure func() bool   // mail comes in faster than it goes out
+	delay    time.Duration // in_flow_delay
 }
 
 var _ smtpd.Intake = (*inlet)(nil)
+
+// Room slows the client down while mail comes in faster than it goes out, and says
+// whether there is room for its message.
+func (in *inlet) Room(ctx context.Context, t *smtpd.Transaction) smtp.Reply {
+	in.wait(ctx)
+	return in.intake.Room(t.Params.Size)
+}
+
+// flowSteps is how often in_flow_delay is looked at for its reason to be over.
+const flowSteps = 20
+
+// wait takes in_flow_delay, or as much of it as the pressure lasts.
+func (in *inlet) wait(ctx context.Context) {
+	if in.delay <= 0 || !in.pressure() {
+		return
+	}
+	tick := time.NewTicker(in.delay / flowSteps)
+	defer tick.Stop()
+	for range flowSteps {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if !in.pressure() {
+			return
+		}
+	}
+}
 
 // Begin gives the message its queue id.
 func (in *inlet) Begin(_ context.Context, t *smtpd.Transaction) (smtpd.Body, smtp.Reply) {
@@ -122,6 +160,9 @@ func (b *body) Start(t *smtpd.Transaction) {
 	}}
 	if len(t.Recipients) == 1 {
 		src.Received.For = t.Recipients[0].Path.Address.String()
+	}
+	for _, r := range t.Recipients {
+		src.Success = src.Success || r.Params.Notify&smtp.NotifySuccess != 0
 	}
 	for _, e := range t.Effects {
 		if e.Verb == "PREPEND" {

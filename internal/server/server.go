@@ -7,6 +7,9 @@
 // each delivery; a reload makes a new one aside and swaps a pointer. A
 // configuration that is broken is refused in words and the old one stays.
 //
+// Started by root, the server is two processes (package helper): Supervise is
+// the one that stays root, Run the one that serves, as mail_owner and confined.
+//
 // At shutdown listeners close first, open transactions are finished, deliveries
 // end, and the spool is closed last. Nothing that was acknowledged depends on
 // an orderly end.
@@ -18,7 +21,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -27,9 +29,10 @@ import (
 
 	"postern/internal/address"
 	"postern/internal/config"
-	"postern/internal/control"
+	"postern/internal/helper"
 	"postern/internal/maildrop"
 	"postern/internal/maillog"
+	"postern/internal/metrics"
 	"postern/internal/origin"
 	"postern/internal/privsep"
 	"postern/internal/queue"
@@ -52,6 +55,9 @@ type Options struct {
 	Ready    func([]string)   // called once with the addresses that are listened on; may be nil
 	LogToTTY bool             // log to standard error, whatever maillog_file says
 	Reload   <-chan os.Signal // each value reloads (SIGHUP); may be nil
+	// HelperFD is the control socket of the helper process that has started this
+	// one (see Supervise); 0: there is none.
+	HelperFD int
 }
 
 // Server is the running mail server.
@@ -62,8 +68,10 @@ type Server struct {
 	hostname string
 	spool    *spool.Spool
 	queue    *queue.Queue
+	metrics  *metrics.Metrics
 	runner   privsep.Runner
-	syncEach bool // the spool was opened with mailbox_sync = each, and covers no deliveries until a restart
+	helper   *helper.Client // nil: everything is done in this process
+	syncEach bool           // the spool was opened with mailbox_sync = each, and covers no deliveries until a restart
 	current  atomic.Pointer[generation]
 	started  time.Time
 	stop     context.CancelFunc
@@ -76,20 +84,30 @@ type Server struct {
 // ctx ends. Errors before the first connection are returned with file and line;
 // after that only the loss of all listeners is one.
 func Run(ctx context.Context, o Options) error {
-	settings, err := LoadSettings(o.Dir)
+	s := &Server{o: o, started: time.Now(), runner: privsep.New(), metrics: metrics.New(Version)}
+	ctx, end := s.attach(ctx)
+	err := s.start(ctx)
+	return errors.Join(err, end())
+}
+
+// start is Run with the helper attached.
+func (s *Server) start(ctx context.Context) error {
+	settings, err := s.load()
 	if err != nil {
 		return err
 	}
-	s := &Server{o: o, started: time.Now(), runner: privsep.New()}
 	if s.hostname, err = os.Hostname(); err != nil {
 		s.hostname = settings.String("myhostname")
 	}
-	if s.log, err = openLog(settings, o.LogToTTY); err != nil {
+	if s.log, err = s.openLog(settings); err != nil {
 		return fmt.Errorf("%v: %w", settings.Value("maillog_file").At, err)
 	}
 	defer s.log.Close()
 	s.main = s.log.Program("postern")
 	s.warn(settings)
+	if err := s.confine(settings); err != nil {
+		return err
+	}
 	if err := s.openSpool(settings); err != nil {
 		return err
 	}
@@ -100,10 +118,13 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-func openLog(s *config.Settings, tty bool) (*maillog.Log, error) {
-	o := maillog.Options{Name: s.String("syslog_name"), Facility: s.String("syslog_facility"), File: s.String("maillog_file"),
-		Hostname: strings.SplitN(s.String("myhostname"), ".", 2)[0]}
-	if tty {
+func (s *Server) openLog(v *config.Settings) (*maillog.Log, error) {
+	o := maillog.Options{Name: v.String("syslog_name"), Facility: v.String("syslog_facility"), File: v.String("maillog_file"),
+		Hostname: strings.SplitN(v.String("myhostname"), ".", 2)[0]}
+	if s.helper != nil {
+		o.OpenFile = s.helper.OpenLog
+	}
+	if s.o.LogToTTY {
 		o.File, o.Socket = "", "/nonexistent"
 	}
 	return maillog.Open(o)
@@ -124,9 +145,10 @@ func (s *Server) openSpool(v *config.Settings) error {
 	if err := maildrop.Make(MaildropDirectory(v)); err != nil {
 		return fmt.Errorf("queue_directory: %w", err)
 	}
-	o := spool.Options{
-		InlineLimit: v.Int64("spool_inline_limit"), SegmentSize: v.Int64("spool_segment_size"),
-		QueueMinFree: queueMinFree(v), MailboxSync: v.String("mailbox_sync"), Log: s.log.Program("spool"),
+	o := spoolOptions(v)
+	o.Log, o.Observe = s.log.Program("spool"), s.metrics.Spooled
+	if s.helper != nil {
+		o.FS = s.helper.MailFS(dir, spool.OS())
 	}
 	sp, err := spool.Open(dir+"/spool", o)
 	if err != nil {
@@ -141,7 +163,8 @@ func (s *Server) openSpool(v *config.Settings) error {
 		if base == "" || v.String("mailbox_sync") == "each" {
 			continue
 		}
-		if err := sp.Cover(base); err != nil && !errors.Is(err, os.ErrNotExist) {
+		// Where the helper refuses to go, nothing is delivered either.
+		if err := sp.Cover(base); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, helper.ErrRefused) {
 			s.main.Warningf("%v: %s: %v", v.Value(name).At, name, err)
 		}
 	}
@@ -168,25 +191,23 @@ func (s *Server) serve(ctx context.Context, settings *config.Settings) error {
 		s.listening.close()
 		return err
 	}
-	ctl, err := control.Listen(ControlSocket(settings))
+	d, err := s.openDoors(settings)
 	if err != nil {
 		s.listening.close()
-		return fmt.Errorf("control_socket: %w", err)
+		return err
 	}
-	return s.run(ctx, ctl, g)
+	return s.run(ctx, d, g)
 }
 
 // run starts the parts and waits for their end, in the order that loses
 // nothing: sessions first, then pickup, then deliveries.
-func (s *Server) run(ctx context.Context, ctl net.Listener, g *generation) error {
+func (s *Server) run(ctx context.Context, d *doors, g *generation) error {
 	deliveries, endDeliveries := context.WithCancel(context.WithoutCancel(ctx))
 	defer endDeliveries()
 	var inputs, outputs sync.WaitGroup
 	var queueErr, controlErr error
 	outputs.Go(func() { queueErr = s.queue.Run(deliveries) })
-	// What a command starts lives as long as the server, not as the request.
-	command := func(_ context.Context, r control.Request) control.Response { return s.command(ctx, r) }
-	inputs.Go(func() { controlErr = control.Serve(ctx, ctl, command) })
+	inputs.Go(func() { controlErr = d.serve(ctx, s) })
 	inputs.Go(func() { s.pickup(ctx, MaildropDirectory(g.settings)) })
 	s.main.Infof("daemon started -- version %s, configuration %s", Version, g.settings.Dir())
 	if s.o.Ready != nil {
@@ -222,7 +243,13 @@ func (s *Server) Reload(ctx context.Context) error {
 	if err := s.log.Reopen(); err != nil {
 		s.main.Warningf("%v", err)
 	}
-	settings, err := LoadSettings(s.o.Dir)
+	if s.helper != nil {
+		if err := s.helper.Refresh(); err != nil {
+			s.main.Errorf("reload refused, the old configuration stays: %v", err)
+			return err
+		}
+	}
+	settings, err := s.load()
 	if err != nil {
 		s.main.Errorf("reload refused, the old configuration stays: %v", err)
 		return err
@@ -249,7 +276,7 @@ func (s *Server) Reload(ctx context.Context) error {
 }
 
 // restartParameters only count when the server starts.
-var restartParameters = []string{"queue_directory", "control_socket", "maillog_file", "syslog_name", "syslog_facility",
+var restartParameters = []string{"queue_directory", "control_socket", "metrics_listen", "maillog_file", "syslog_name", "syslog_facility",
 	"spool_inline_limit", "spool_segment_size", "mailbox_sync"}
 
 func (s *Server) restartNeeded(before, after *config.Settings) {
@@ -258,26 +285,6 @@ func (s *Server) restartNeeded(before, after *config.Settings) {
 			s.main.Warningf("%v: %s has changed: restart the server to use the new value", after.Value(name).At, name)
 		}
 	}
-}
-
-// command carries out what came by the control socket.
-func (s *Server) command(ctx context.Context, r control.Request) control.Response {
-	switch r.Command {
-	case "reload":
-		if err := s.Reload(ctx); err != nil {
-			return control.Response{Error: err.Error()}
-		}
-		return control.Response{Text: "configuration reloaded"}
-	case "flush":
-		s.queue.Flush()
-		return control.Response{Text: "deferred mail is tried now"}
-	case "stop":
-		s.stop()
-		return control.Response{Text: "the server is stopping"}
-	case "status":
-		return control.Response{Text: fmt.Sprintf("running, process id %d, since %s", os.Getpid(), s.started.Format(time.RFC3339))}
-	}
-	return control.Response{Error: "unknown command " + r.Command}
 }
 
 // route says where a recipient of the queue goes.

@@ -14,6 +14,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/control"
 	"postern/internal/deliver/mailbox"
+	"postern/internal/metrics"
 	"postern/internal/privsep"
 	"postern/internal/route"
 )
@@ -173,8 +174,8 @@ func TestMailboxSyncNeedsRestart(t *testing.T) {
 		return v
 	}
 	var err error
-	s := &Server{runner: self{}}
-	if s.log, err = openLog(load(), false); err != nil {
+	s := &Server{runner: self{}, metrics: metrics.New(Version)}
+	if s.log, err = s.openLog(load()); err != nil {
 		t.Fatal(err)
 	}
 	defer s.log.Close()
@@ -183,7 +184,7 @@ func TestMailboxSyncNeedsRestart(t *testing.T) {
 	}
 	defer s.spool.Close()
 	h.configure("mailbox_sync = auto\n", "127.0.0.1:2525")
-	store, err := s.mailboxes(load(), s.log.Program("virtual"), "virtual_mailbox_limit", "virtual_mailbox_lock")
+	store, err := s.mailboxes(load(), s.log.Program("virtual"), "virtual", "virtual_mailbox_limit", "virtual_mailbox_lock")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postern/internal/access"
+	"postern/internal/bounce"
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/intake"
@@ -63,12 +64,15 @@ func (s *Server) newProfile(ctx context.Context, g *generation, o *table.Opener,
 	if err != nil {
 		return nil, err
 	}
-	p := &smtpd.Profile{Config: cfg, Policy: &policy{g, rules}, Intake: &inlet{g, s.newIntake(g, settings)}}
+	p := &smtpd.Profile{Config: cfg, Policy: &policy{g, rules}}
+	p.Intake = &inlet{g, s.newIntake(g, settings), s.queue.Pressure, settings.Duration("in_flow_delay")}
+	p.Flush = func(ctx context.Context, domain string) (bool, error) { return s.flushSite(ctx, g.flush, domain) }
 	if settings.Bool("smtpd_peername_lookup") {
 		p.PeerName = func(ctx context.Context, addr netip.Addr) smtpd.PeerName { return peerName(ctx, g.native, addr, log) }
 	}
 	p.Exempt = clientList(ctx, o, settings, "smtpd_client_event_limit_exceptions", log)
 	p.BareNewlineOK = clientList(ctx, o, settings, "smtpd_forbid_bare_newline_exclusions", log)
+	s.counted(p)
 	return p, nil
 }
 
@@ -103,8 +107,20 @@ func (s *Server) newIntake(g *generation, settings *config.Settings) *intake.Int
 	name := settings.String("syslog_name")
 	return intake.New(intake.Options{
 		Settings: settings, Router: g.router, Store: s.spool, Added: func(m *spoolMessage) { s.queue.Add(m) },
-		Log: s.log.Named(name, "cleanup"), PickupLog: s.log.Named(name, "pickup"),
+		Templates: g.notices,
+		Log:       s.log.Named(name, "cleanup"), PickupLog: s.log.Named(name, "pickup"), BounceLog: s.log.Named(name, "bounce"),
 	})
+}
+
+// templates reads the words of notifications (bounce_template_file). What is wrong
+// with them is logged, and built-in ones are used.
+func (s *Server) templates(v *config.Settings) *bounce.Templates {
+	t, errs := bounce.LoadTemplates(v)
+	log := s.log.Named(v.String("syslog_name"), "bounce")
+	for _, err := range errs {
+		log.Warningf("%v", err)
+	}
+	return t
 }
 
 // sessionConfig reads the parameters of smtpd.
@@ -188,6 +204,7 @@ func (s *Server) serverTLS(v *config.Settings) (smtpd.TLSLevel, *tls.Config, err
 		ChainFiles: v.List("smtpd_tls_chain_files"),
 		Protocols:  v.String("smtpd_tls_protocols"), Ciphers: v.String("smtpd_tls_ciphers"),
 		Exclude: v.String("smtpd_tls_exclude_ciphers"), Log: log,
+		Stat: s.statFile, ReadFile: s.readFile,
 	}
 	if level == smtpd.TLSEncrypt {
 		c.Protocols, c.Ciphers = v.String("smtpd_tls_mandatory_protocols"), v.String("smtpd_tls_mandatory_ciphers")

@@ -1,6 +1,7 @@
 // Package smtp is the protocol itself: commands, replies, enhanced status
-// codes, paths, the dot-stuffed message text and the extension list (RFC 5321,
-// RFC 2033, RFC 2034, RFC 1870, RFC 6531). There are no sockets in it.
+// codes, paths, the text of messages as it is on the wire, and the extension list
+// (RFC 5321, RFC 2033, RFC 2034, RFC 1870, RFC 3030, RFC 6531). There are no
+// sockets in it.
 //
 // It imports address.
 package smtp

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -106,7 +107,8 @@ func (r Reply) Soft() Reply {
 // unwrapped. Text that is no reply, or is longer than 64 KiB, gives an error
 // that wraps ErrMalformedReply; the connection is of no use after it.
 func ReadReply(r *bufio.Reader) (Reply, error) {
-	var lines []string
+	var first [1]string
+	lines := first[:0]
 	for size := 0; ; {
 		line, err := readReplyLine(r, maxReplyRead-size)
 		if err != nil {
@@ -129,14 +131,18 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 
 // readReplyLine reads a line of at most limit octets, without its end.
 func readReplyLine(r *bufio.Reader, limit int) (string, error) {
+	part, err := r.ReadSlice('\n')
+	if err == nil && len(part) <= limit { // as a rule
+		return string(bytes.TrimRight(part, "\r\n")), nil
+	}
 	var line []byte
 	for {
-		part, err := r.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
 		case len(line) > limit:
 			return "", fmt.Errorf("%w: longer than %d octets", ErrMalformedReply, maxReplyRead)
 		case err == bufio.ErrBufferFull:
+			part, err = r.ReadSlice('\n')
 			continue
 		case err == io.EOF && len(line) > 0:
 			return "", io.ErrUnexpectedEOF

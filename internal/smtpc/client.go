@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,10 +28,14 @@ type Client struct {
 	server string // first word of the reply to EHLO
 	tls    *tls.ConnectionState
 
-	uses    int  // transactions begun
-	open    bool // a transaction was left unfinished: RSET comes first
+	text    []byte // of a message that goes out by BDAT; reused
+	uses    int    // transactions begun
+	open    bool   // a transaction was left unfinished: RSET comes first
+	helo    bool   // EHLO is not said
 	broken  bool
-	written error // of the connection, as seen by the last Write
+	written error     // of the connection, as seen by the last Write
+	begun   time.Time // of the text
+	sent    int64     // octets of it
 
 	mu          sync.Mutex // guards the deadlines of conn, and:
 	phase       Phase
@@ -52,16 +57,30 @@ type wire struct{ c *Client }
 
 func (w wire) Write(p []byte) (int, error) {
 	if w.c.phase == Body {
-		w.c.begin(Body, w.c.o.Timeouts.DataXfer)
+		w.c.begin(Body, w.c.pieceTimeout())
 	}
 	n, err := w.c.conn.Write(p)
+	w.c.sent += int64(n)
 	if err != nil {
 		w.c.written = err
 	}
 	return n, err
 }
 
-// Open reads the greeting, says hello and starts TLS as Options.TLS says. An
+// pieceTimeout is the time for the next piece of the text: DataXfer, or with
+// MinDataRate what is left of DataXfer for all of it, longer by what the octets
+// sent so far may take.
+func (c *Client) pieceTimeout() time.Duration {
+	limit := c.o.Timeouts.DataXfer
+	if c.o.MinDataRate <= 0 || limit <= 0 {
+		return limit
+	}
+	allowed := limit + time.Duration(c.sent/int64(c.o.MinDataRate))*time.Second
+	return max(allowed-time.Since(c.begun), 1)
+}
+
+// Open reads the greeting, says hello, starts TLS as Options.TLS says, and
+// authenticates as Options.Auth says. An
 // error is an *Error; the Client must be closed then.
 func (c *Client) Open(ctx context.Context) error {
 	stop := c.watch(ctx)
@@ -78,10 +97,15 @@ func (c *Client) Open(ctx context.Context) error {
 	if reply.Code/100 != 2 {
 		return &Error{Kind: Refused, Phase: Greeting, Reply: reply}
 	}
+	words := strings.Fields(strings.ToUpper(reply.Text))
+	c.helo = !c.o.LMTP && (c.o.EHLO == EhloNever || c.o.EHLO == EhloWhenOffered && !slices.Contains(words, "ESMTP"))
 	if err := c.hello(); err != nil {
 		return err
 	}
 	if err := c.startTLS(ctx); err != nil {
+		return err
+	}
+	if err := c.authenticate(ctx); err != nil {
 		return err
 	}
 	return nil
@@ -93,17 +117,20 @@ func (c *Client) hello() *Error {
 	if c.o.LMTP {
 		phase, verb = Lhlo, "LHLO "
 	}
-	reply, err := c.command(phase, c.o.Timeouts.Helo, verb, c.o.Hello)
-	if err != nil {
-		return err
-	}
 	c.ext = Extensions{}
+	var reply smtp.Reply
+	var err *Error
+	if !c.helo {
+		if reply, err = c.command(phase, c.o.Timeouts.Helo, verb, c.o.Hello); err != nil {
+			return err
+		}
+		if reply.Code/100 != 2 && (c.o.LMTP || reply.Code == 421) {
+			return &Error{Kind: Refused, Phase: phase, Reply: reply}
+		}
+	}
 	if reply.Code/100 == 2 {
 		c.ext = parseExtensions(reply.Text, c.o.Discard)
 	} else {
-		if c.o.LMTP || reply.Code == 421 {
-			return &Error{Kind: Refused, Phase: phase, Reply: reply}
-		}
 		if reply, err = c.command(Helo, c.o.Timeouts.Helo, "HELO ", c.o.Hello); err != nil {
 			return err
 		}
@@ -221,7 +248,9 @@ func (c *Client) command(p Phase, timeout time.Duration, words ...string) (smtp.
 
 // read reads one reply.
 func (c *Client) read(p Phase, timeout time.Duration) (smtp.Reply, *Error) {
-	c.begin(p, timeout)
+	if c.r.Buffered() == 0 { // the replies of a group arrive together, and share its time
+		c.begin(p, timeout)
+	}
 	reply, err := smtp.ReadReply(c.r)
 	if err != nil {
 		return smtp.Reply{}, c.failure(p, err)

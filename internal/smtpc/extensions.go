@@ -13,6 +13,7 @@ type Extensions struct {
 	SMTPUTF8   bool
 	DSN        bool
 	StartTLS   bool
+	Chunking   bool // RFC 3030
 	Size       bool
 	SizeLimit  int64    // argument of SIZE; 0: no limit known
 	Auth       []string // mechanisms, in upper case
@@ -25,7 +26,11 @@ func parseExtensions(text string, discard []string) Extensions {
 	var e Extensions
 	_, rest, _ := strings.Cut(text, "\n")
 	for line := range strings.SplitSeq(rest, "\n") {
-		keyword, args, _ := strings.Cut(strings.TrimSpace(line), " ")
+		line = strings.TrimSpace(line)
+		keyword, args, _ := strings.Cut(line, " ")
+		if len(keyword) > 4 && strings.EqualFold(keyword[:5], "AUTH=") { // of servers older than RFC 2554
+			keyword, args = "AUTH", line[5:]
+		}
 		if slices.ContainsFunc(discard, func(d string) bool { return strings.EqualFold(d, keyword) }) {
 			continue
 		}
@@ -46,7 +51,13 @@ func parseExtensions(text string, discard []string) Extensions {
 				e.SizeLimit = n
 			}
 		case "AUTH":
-			e.Auth = strings.Fields(strings.ToUpper(args))
+			for name := range strings.FieldsSeq(strings.ToUpper(args)) {
+				if !slices.Contains(e.Auth, name) {
+					e.Auth = append(e.Auth, name)
+				}
+			}
+		case "CHUNKING":
+			e.Chunking = true
 		}
 	}
 	return e

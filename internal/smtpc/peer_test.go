@@ -106,7 +106,7 @@ func serveGoSMTP(t *testing.T, network string, lmtp bool, config *tls.Config) (n
 	b := &backend{}
 	srv := gosmtp.NewServer(b)
 	srv.LMTP, srv.Domain, srv.TLSConfig = lmtp, "peer.test", config
-	srv.ErrorLog = quiet{}
+	srv.ErrorLog = silent{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -123,10 +123,10 @@ func serveGoSMTP(t *testing.T, network string, lmtp bool, config *tls.Config) (n
 	return conn, b
 }
 
-type quiet struct{}
+type silent struct{}
 
-func (quiet) Printf(string, ...any) {}
-func (quiet) Println(...any)        {}
+func (silent) Printf(string, ...any) {}
+func (silent) Println(...any)        {}
 
 func TestGoSMTP(t *testing.T) {
 	for _, test := range []struct {

@@ -3,7 +3,9 @@ package smtpc
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,6 +50,8 @@ func listen(t testing.TB, serve func(net.Conn) error) net.Conn {
 //	S+ text   send text without CRLF
 //	C: text   expect this line
 //	BODY      read lines up to the final dot
+//	CHUNK n   expect BDAT with n octets of text, the last ones, and read them
+//	CLOSED    the client closes the connection without another word
 //	WAIT      read until the client closes the connection
 //
 // At the end of the dialogue the connection is closed; "RESET" closes it so that
@@ -89,6 +93,24 @@ func play(conn net.Conn, r *bufio.Reader, step string) error {
 				return err
 			}
 		}
+	case "CHUNK":
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		line, err := r.ReadString('\n')
+		if err == nil && line != "BDAT "+text+" LAST\r\n" {
+			return fmt.Errorf("client says %q", line)
+		}
+		if err == nil {
+			_, err = io.CopyN(io.Discard, r, int64(n))
+		}
+		return err
+	case "CLOSED":
+		if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+			return fmt.Errorf("client says %q, %v", rest, err)
+		}
+		return nil
 	case "WAIT":
 		for {
 			if _, err := r.ReadByte(); err != nil {

@@ -1,5 +1,5 @@
 // Package smtpc is the client side of SMTP (RFC 5321) and LMTP (RFC 2033) on a
-// connection that somebody else made: greeting, EHLO or LHLO, STARTTLS, and
+// connection that somebody else made: greeting, EHLO or LHLO, STARTTLS, AUTH, and
 // transactions whose results are known for each recipient.
 //
 //	c := smtpc.New(conn, smtpc.Options{Hello: "mail.example.test", Timeouts: smtpc.DefaultTimeouts()})
@@ -8,8 +8,10 @@
 //	c.Quit()
 //
 // A transaction is the same in both protocols but for its end: an SMTP server
-// answers the final dot once for all recipients, an LMTP server once for each
-// recipient it accepted, in their order.
+// answers the end of the text once for all recipients, an LMTP server once for
+// each recipient it accepted, in their order.
+//
+// # Round trips
 //
 // Where the server offers PIPELINING (RFC 2920) the envelope goes out in groups
 // of a few KiB, MAIL, RCPT and DATA together, and the replies of a group are
@@ -18,21 +20,36 @@
 // recipient is accepted, no message is sent: DATA is left out, or where it went
 // out already, the final dot follows at once (RFC 2920, 3.1).
 //
-// The extensions in use are SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC
-// 6531), DSN (RFC 3461) and STARTTLS (RFC 3207). Message text is never
-// converted: a message with 8-bit octets goes as it is to a server without
-// 8BITMIME. AUTH, CHUNKING and XFORWARD are not spoken.
+// Where the server offers CHUNKING (RFC 3030) a text of up to 32 KiB goes out by
+// BDAT, in one piece and, with PIPELINING, in the same write as its envelope: one
+// round trip for a message. The price is that a connection that ends without
+// any reply may have ended with the message delivered; so on a connection that
+// was idle this is done only when it is seen to be alive. A longer text goes out
+// by DATA: the time for it counts more than a round trip.
 //
-// Every phase has a time limit of its own, replies have a maximum size, and
-// errors say in which phase the conversation ended. The end of a context ends
-// the conversation at once, except behind the final dot, where the answer is
-// worth waiting for a little: without it the message would be sent again.
+// # Extensions
+//
+// SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), DSN (RFC 3461),
+// STARTTLS (RFC 3207), AUTH (RFC 4954), PIPELINING and CHUNKING. How to
+// authenticate is said by Options.Auth; a server that does not offer AUTH is
+// sent mail without it. Message text is never converted here.
+//
+// # Limits
+//
+// Every phase has a time limit of its own, which counts for a whole reply however
+// slowly it comes; replies have a maximum size; errors say in which phase the
+// conversation ended. The end of a context ends the conversation at once, except
+// behind the end of the text, where the answer is worth waiting for a little:
+// without it the message would be sent again.
+//
+// Not here: BINARYMIME, XFORWARD, XCLIENT, workarounds for broken firewalls
+// (smtp_pix_workarounds).
 //
 // It imports address and smtp.
 package smtpc
 
 import (
-	"crypto/tls"
+	"context"
 	"fmt"
 	"time"
 
@@ -41,29 +58,38 @@ import (
 
 // Options say how to talk.
 type Options struct {
-	LMTP     bool     // LHLO, and one final reply for each recipient
-	Hello    string   // smtp_helo_name, lmtp_lhlo_name: must not be empty
-	Discard  []string // smtp_discard_ehlo_keywords: offers that are overlooked, in any case
-	TLS      TLS
+	LMTP    bool     // LHLO, and one final reply for each recipient
+	Hello   string   // smtp_helo_name, lmtp_lhlo_name: must not be empty
+	Discard []string // smtp_discard_ehlo_keywords: offers that are overlooked, in any case
+	TLS     TLS
+	// Auth chooses how to authenticate to a server that offers AUTH, when
+	// everything else is ready; see Mechanism. An error ends the conversation
+	// (AuthUnable). nil: no authentication.
+	Auth     func(context.Context, Server) (Mechanism, error)
 	Timeouts Timeouts
 	// LineLimit breaks longer lines of the text (smtp_line_length_limit); 0 never.
 	LineLimit int
+	// MinDataRate is the rate, in octets a second, below which a server may not
+	// fall while it takes the text, DataXfer aside (smtp_min_data_rate, with
+	// smtp_per_request_deadline). 0: each piece of the text has its own DataXfer.
+	MinDataRate int
+	// EHLO says when to say it: EhloAlways (the default), EhloNever
+	// (smtp_never_send_ehlo), EhloWhenOffered: to servers that write ESMTP into
+	// their greeting (smtp_always_send_ehlo = no). LMTP has no choice.
+	EHLO Ehloing
 	// WaitQuit waits for the reply to QUIT (smtp_skip_quit_response = no).
 	WaitQuit bool
 }
 
-// TLS says whether a connection is to be encrypted.
-type TLS struct {
-	// Config is used for the handshake as it is: whom it trusts decides between
-	// the levels encrypt, verify and secure. nil: no TLS (level none).
-	Config *tls.Config
-	// Required ends the conversation when there can be no TLS; else (level may)
-	// it goes on in clear when the server does not offer STARTTLS or refuses it.
-	// A handshake that fails ends it in any case.
-	Required bool
-	// Wrapper starts the handshake before the greeting (smtp_tls_wrappermode).
-	Wrapper bool
-}
+// Ehloing says to which servers EHLO is said. Others get HELO.
+type Ehloing uint8
+
+// Ways of Options.EHLO.
+const (
+	EhloAlways Ehloing = iota
+	EhloNever
+	EhloWhenOffered
+)
 
 // Timeouts bound the phases of a conversation; 0 is no limit. Each is named for
 // the parameter smtp_NAME_timeout.
@@ -98,6 +124,7 @@ const (
 	Helo
 	Lhlo
 	StartTLS
+	Auth
 	Rset
 	Mail
 	Rcpt
@@ -113,6 +140,7 @@ var phases = [...]struct{ request, activity string }{
 	Helo:      {"HELO command", "performing the HELO handshake"},
 	Lhlo:      {"LHLO command", "performing the LHLO handshake"},
 	StartTLS:  {"STARTTLS command", "performing the TLS handshake"},
+	Auth:      {"AUTH command", "performing the AUTH exchange"},
 	Rset:      {"RSET command", "sending RSET"},
 	Mail:      {"MAIL FROM command", "sending MAIL FROM"},
 	Rcpt:      {"RCPT TO command", "sending RCPT TO"},
@@ -142,6 +170,8 @@ const (
 	TLSRefused                // TLS is required and the server refuses STARTTLS
 	TLSHandshake              // the handshake failed
 	TLSUnverified             // the certificate is not one that is trusted
+	AuthUnable                // nothing the server offers, or says, serves to authenticate
+	AuthRefused               // the server does not take the credentials
 	TooBig                    // the message is longer than the server's SIZE
 	BadAddress                // the address cannot be written in a command
 	Unreadable                // the text of the message could not be read
@@ -149,7 +179,7 @@ const (
 
 var kinds = [...]string{
 	"refused", "lost connection", "timed out", "malformed reply", "canceled", "TLS not offered", "TLS refused",
-	"TLS handshake failure", "server certificate not verified", "message too big for the server",
+	"TLS handshake failure", "server certificate not verified", "cannot authenticate", "authentication refused", "message too big for the server",
 	"bad address", "cannot read the message",
 }
 
@@ -160,7 +190,7 @@ func (k Kind) String() string { return kinds[k] }
 type Error struct {
 	Kind  Kind
 	Phase Phase
-	Reply smtp.Reply // of Refused and TLSRefused
+	Reply smtp.Reply // of Refused, TLSRefused and AuthRefused
 	Size  int64      // of TooBig: the message's
 	Limit int64      // of TooBig: the server's
 	Err   error      // cause, may be nil

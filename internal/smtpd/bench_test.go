@@ -22,6 +22,8 @@ func (nullHooks) Rcpt(context.Context, *Transaction, *Recipient) Verdict      { 
 func (nullHooks) Data(context.Context, *Transaction) Verdict                  { return Verdict{} }
 func (nullHooks) EndOfData(context.Context, *Transaction) Verdict             { return Verdict{} }
 func (nullHooks) Vrfy(context.Context, *Transaction, address.Address) Verdict { return Verdict{} }
+func (nullHooks) Etrn(context.Context, *Client, string) Verdict               { return Verdict{} }
+func (nullHooks) Room(context.Context, *Transaction) smtp.Reply               { return smtp.Reply{} }
 func (nullHooks) Begin(context.Context, *Transaction) (Body, smtp.Reply) {
 	return nullHooks{}, smtp.Reply{}
 }

@@ -136,12 +136,15 @@ func (c *Config) offersTLS() bool {
 }
 
 // extensions are what EHLO announces, in Postfix's order.
-func (c *Config) extensions(encrypted bool) smtp.Extensions {
+func (c *Config) extensions(encrypted, etrn bool) smtp.Extensions {
 	var e smtp.Extensions
 	e.Add("PIPELINING")
 	e.Add(sizeLine(c.MessageSizeLimit))
 	if !c.DisableVrfy {
 		e.Add("VRFY")
+	}
+	if etrn {
+		e.Add("ETRN")
 	}
 	if c.offersTLS() && !encrypted {
 		e.Add("STARTTLS")

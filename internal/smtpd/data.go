@@ -46,7 +46,7 @@ func (ss *session) data(ctx context.Context, args string) (outcome, error) {
 // smtpd_timeout.
 func (ss *session) receive() (smtp.Data, error) {
 	c := ss.config()
-	ss.takeBuffer()
+	ss.read(ss.server.lendText())
 	ss.deadline.perRead = c.timeout()
 	defer func() { ss.deadline.perRead = 0 }()
 	policy := smtp.DataPolicy{BareNewline: ss.bareNewline(), ReplaceCR: !c.KeepStrayCR}

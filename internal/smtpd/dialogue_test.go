@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -80,6 +81,19 @@ func (h *house) apply(t *testing.T, line string) {
 	n, _ := strconv.Atoi(value)
 	c := &h.config
 	switch name {
+	case "no_room":
+		h.intake.room = smtp.R(452, "4.3.1", "Insufficient system storage")
+	case "store_ill":
+		h.intake.room = smtp.R(451, "4.3.0", "Error: queue file write error")
+	case "etrn": // for a domain and those below it; that of a fault cannot be told
+		p := *h.profile.Load()
+		p.Flush = func(_ context.Context, domain string) (bool, error) {
+			if domain == "fault."+value {
+				return false, errDisk
+			}
+			return domain == value || strings.HasSuffix(domain, "."+value), nil
+		}
+		h.swap(&p)
 	case "helo_required":
 		c.HeloRequired = true
 	case "disable_vrfy":

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,16 @@ import (
 	"postern/internal/smtp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(idleServer); kind != "" {
+		if err := serveIdle(kind); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // logBook collects log lines.
 type logBook struct {
@@ -96,14 +106,19 @@ func (p *fakePolicy) Rcpt(_ context.Context, _ *Transaction, r *Recipient) Verdi
 func (p *fakePolicy) Data(context.Context, *Transaction) Verdict      { return p.data }
 func (p *fakePolicy) EndOfData(context.Context, *Transaction) Verdict { return p.endOfData }
 
+func (p *fakePolicy) Etrn(_ context.Context, _ *Client, domain string) Verdict {
+	name, _, _ := strings.Cut(domain, ".")
+	return byName(name)
+}
+
 func (p *fakePolicy) Vrfy(_ context.Context, _ *Transaction, a address.Address) Verdict {
 	return byName(a.Local)
 }
 
 // fakeIntake keeps what was committed.
 type fakeIntake struct {
-	begin, commit smtp.Reply
-	writeErr      error
+	room, begin, commit smtp.Reply
+	writeErr            error
 
 	mu       sync.Mutex
 	begun    int
@@ -124,6 +139,8 @@ type fakeBody struct {
 	ended   bool
 	text    bytes.Buffer
 }
+
+func (in *fakeIntake) Room(context.Context, *Transaction) smtp.Reply { return in.room }
 
 func (in *fakeIntake) Begin(context.Context, *Transaction) (Body, smtp.Reply) {
 	if !in.begin.IsZero() {

@@ -73,7 +73,7 @@ func (ss *session) ehlo(ctx context.Context, args string) (outcome, error) {
 	}
 	ss.client.ESMTP = true
 	c := ss.config()
-	ss.slowReply(ctx, c.extensions(ss.client.TLS != nil).Reply(c.Hostname))
+	ss.slowReply(ctx, c.extensions(ss.client.TLS != nil, ss.profile.Flush != nil).Reply(c.Hostname))
 	return good, nil
 }
 

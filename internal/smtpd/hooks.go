@@ -15,6 +15,11 @@ type Profile struct {
 	Config *Config
 	Policy Policy
 	Intake Intake
+	// Flush starts the delivery of what is queued for a domain (ETRN, RFC 1985).
+	// eligible is false for a domain of which nobody keeps account (postconf
+	// fast_flush_domains). nil: no domain is,
+	// and ETRN is not announced.
+	Flush func(ctx context.Context, domain string) (eligible bool, err error)
 	// PeerName finds the name of a client; nil: every client is "unknown"
 	// (smtpd_peername_lookup = no). It is asked once, at connect.
 	PeerName func(ctx context.Context, addr netip.Addr) PeerName
@@ -137,7 +142,7 @@ type Policy interface {
 	// Helo is asked with the new name in c.Helo.
 	Helo(ctx context.Context, c *Client) Verdict
 	// Mail is asked with the sender and its parameters. The size that the
-	// client announced is checked before, the room in the queue is not.
+	// client announced is checked before, the room in the queue behind it.
 	Mail(ctx context.Context, t *Transaction) Verdict
 	// Rcpt is asked for each recipient whose syntax is good.
 	Rcpt(ctx context.Context, t *Transaction, r *Recipient) Verdict
@@ -147,10 +152,16 @@ type Policy interface {
 	EndOfData(ctx context.Context, t *Transaction) Verdict
 	// Vrfy is asked for the address of VRFY. t has no sender and no recipients.
 	Vrfy(ctx context.Context, t *Transaction, a address.Address) Verdict
+	// Etrn is asked for the domain of ETRN.
+	Etrn(ctx context.Context, c *Client, domain string) Verdict
 }
 
 // Intake stores messages.
 type Intake interface {
+	// Room is called when the policy let MAIL pass. A reply that is not zero
+	// refuses the transaction: there is no room for it, or the store is ill. It
+	// may take its time to slow a client down.
+	Room(ctx context.Context, t *Transaction) smtp.Reply
 	// Begin is called when the first recipient of a transaction passed the
 	// policy, and gives the message its queue id. A reply that is not zero
 	// refuses that recipient; the Body is nil then.

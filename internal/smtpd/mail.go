@@ -50,13 +50,21 @@ func (ss *session) mail(ctx context.Context, args string) (outcome, error) {
 	return good, nil
 }
 
-// acceptsSender checks the announced size and asks the policy.
+// acceptsSender checks the announced size, asks the policy, and whether there is
+// room for another message.
 func (ss *session) acceptsSender(ctx context.Context) bool {
 	if limit := ss.config().MessageSizeLimit; limit > 0 && ss.tx.Params.Size > limit {
 		ss.reject(ctx, smtp.R(552, "5.3.4", "Message size exceeds fixed limit"), nil)
 		return false
 	}
-	return !ss.refused(ctx, ss.profile.Policy.Mail(ctx, ss.tx), nil)
+	if ss.refused(ctx, ss.profile.Policy.Mail(ctx, ss.tx), nil) {
+		return false
+	}
+	if full := ss.profile.Intake.Room(ctx, ss.tx); !full.IsZero() {
+		ss.reject(ctx, full, nil)
+		return false
+	}
+	return true
 }
 
 // badPath replies to an argument of MAIL or RCPT that is none, or whose address

@@ -85,19 +85,6 @@ func (ss *session) auth(ctx context.Context, _ string) (outcome, error) {
 	return bad, nil
 }
 
-// etrn handles ETRN (RFC 1985): no domain's mail is queued for its asking.
-func (ss *session) etrn(ctx context.Context, args string) (outcome, error) {
-	switch {
-	case ss.config().HeloRequired && ss.client.Helo == "":
-		ss.slowReply(ctx, smtp.R(503, "", "Error: send HELO/EHLO first"))
-	case args == "" || strings.ContainsAny(args, " \t"):
-		ss.slowReply(ctx, smtp.R(500, "", "Syntax: ETRN domain"))
-	default:
-		ss.slowReply(ctx, smtp.R(459, "", "<"+args+">: service unavailable"))
-	}
-	return bad, nil
-}
-
 // bdat handles BDAT (RFC 3030), which is not offered. The chunk that follows must
 // not be taken for commands, so the connection ends, as in Postfix: 521.
 func (ss *session) bdat(ctx context.Context, _ string) (outcome, error) {

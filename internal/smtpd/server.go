@@ -12,8 +12,10 @@ import (
 
 // Sizes of buffers and waits that are no business of a configuration.
 const (
-	lineBuffer  = 4 << 10  // of an idle session
-	textBuffer  = 64 << 10 // of a session that receives a message
+	idleBuffer  = 256      // of a session that waits for a command
+	lineBuffer  = 4 << 10  // of one whose client sent more than fits there
+	textBuffer  = 64 << 10 // of one that receives a message
+	smallReply  = 128      // replies of that many octets need no memory of their own
 	flushAt     = 8 << 10  // replies that are collected before they are sent in any case
 	refuseTime  = time.Second
 	graceTime   = 30 * time.Second
@@ -40,7 +42,8 @@ type Server struct {
 	clients  map[string]int // sessions by client address
 	draining bool
 
-	buffers sync.Pool // of *[]byte, textBuffer long
+	lines sync.Pool // of *[lineBuffer]byte
+	texts sync.Pool // of *[textBuffer]byte
 }
 
 // Serve accepts connections on l until ctx ends, closes l, and returns when the
@@ -204,16 +207,27 @@ func (s *Server) drain() {
 	}
 }
 
-// takeBuffer and giveBuffer share the buffers for message text.
-func (s *Server) takeBuffer() []byte {
-	if b, ok := s.buffers.Get().(*[]byte); ok {
-		return *b
+// lendLine and lendText lend a buffer that sessions share.
+func (s *Server) lendLine() []byte {
+	if b, ok := s.lines.Get().(*[lineBuffer]byte); ok {
+		return b[:]
+	}
+	return make([]byte, lineBuffer)
+}
+
+func (s *Server) lendText() []byte {
+	if b, ok := s.texts.Get().(*[textBuffer]byte); ok {
+		return b[:]
 	}
 	return make([]byte, textBuffer)
 }
 
-func (s *Server) giveBuffer(b []byte) {
-	if len(b) == textBuffer {
-		s.buffers.Put(&b)
+// giveBack takes a buffer back that was lent; others it leaves alone.
+func (s *Server) giveBack(b []byte) {
+	switch len(b) {
+	case lineBuffer:
+		s.lines.Put((*[lineBuffer]byte)(b))
+	case textBuffer:
+		s.texts.Put((*[textBuffer]byte)(b))
 	}
 }

@@ -47,7 +47,7 @@ type session struct {
 	raw      net.Conn // as accepted
 	deadline deadlineReader
 	in       *smtp.Reader
-	idleBuf  []byte // the small buffer, while the large one is in use
+	room     int    // octets of the buffer that in works on
 	out      []byte // replies not sent yet
 
 	profile *Profile
@@ -70,12 +70,16 @@ type session struct {
 	mu       sync.Mutex
 	waiting  bool // for a command, with no transaction open
 	draining bool
+
+	idle  [idleBuffer]byte // what in reads into while the session waits
+	small [smallReply]byte // what out begins as
 }
 
 func newSession(s *Server, conn net.Conn) *session {
 	ss := &session{server: s, log: s.Log, raw: conn, where: "CONNECT"}
 	ss.client = newClient(conn)
 	ss.clientKey = ss.client.AddrText()
+	ss.out = ss.small[:0]
 	ss.setConn(conn)
 	return ss
 }
@@ -86,7 +90,7 @@ func (ss *session) setConn(conn net.Conn) {
 	ss.conn = conn
 	ss.deadline.conn = conn
 	if ss.in == nil {
-		ss.in = smtp.NewReader(&ss.deadline, make([]byte, lineBuffer))
+		ss.in = smtp.NewReader(&ss.deadline, ss.idle[:])
 	}
 	ss.in.Reset(&ss.deadline)
 }
@@ -130,7 +134,8 @@ func (ss *session) close() {
 		_ = ss.conn.Close()
 	}
 	_ = ss.raw.Close()
-	ss.releaseBuffer()
+	ss.in.Reset(nil)
+	ss.read(ss.idle[:])
 }
 
 // logLoss says why a session ended that the client did not end with QUIT.
@@ -182,18 +187,47 @@ func (ss *session) readCommand() (smtp.Line, error) {
 		if err := ss.flush(); err != nil {
 			return smtp.Line{}, err
 		}
-		ss.releaseBuffer()
+		ss.rest()
 		if draining, err := ss.startWaiting(); draining {
 			return smtp.Line{}, ss.shutDown()
 		} else if err != nil {
 			return smtp.Line{}, err
 		}
 	}
-	line, err := ss.in.ReadLine(ss.config().lineLimit())
+	line, err := ss.readLine()
 	if ss.stopWaiting() && err != nil {
 		err = ss.shutDown()
 	}
 	return line, err
+}
+
+// readLine reads a command. Most fit into the buffer that every session has; when
+// the client has sent more than that at once, a larger one is lent.
+func (ss *session) readLine() (smtp.Line, error) {
+	if !ss.in.HasLine() {
+		if err := ss.in.More(); err != nil {
+			return smtp.Line{}, err
+		}
+		full := len(ss.in.Buffered()) == idleBuffer
+		if full || !ss.in.HasLine() {
+			ss.read(ss.server.lendLine())
+		}
+		if full && ss.client.TLS == nil && pending(ss.raw) {
+			_ = ss.in.More() // an error shows when what came before it is read
+		}
+	}
+	return ss.in.ReadLine(ss.config().lineLimit())
+}
+
+// rest gives the buffer back that was lent, before the session waits: all of it
+// when the client has said nothing more, the large one in any case.
+func (ss *session) rest() {
+	switch {
+	case len(ss.in.Buffered()) == 0:
+		ss.read(ss.idle[:])
+	case ss.room == textBuffer:
+		ss.read(ss.server.lendLine())
+	}
 }
 
 // startWaiting sets the deadline for a command, unless the session has to end
@@ -285,30 +319,23 @@ func (ss *session) flush() error {
 		return err
 	}
 	_, err := ss.conn.Write(ss.out)
-	if cap(ss.out) > 2*flushAt {
-		ss.out = nil
+	if cap(ss.out) > smallReply {
+		ss.out = ss.small[:]
 	}
 	ss.out = ss.out[:0]
 	return err
 }
 
-// takeBuffer reads message text through a large buffer.
-func (ss *session) takeBuffer() {
-	if ss.idleBuf != nil {
-		return
+// read goes on reading with buf, and gives back the buffer before it if it was
+// lent. When buf has no room for what is read already, nothing changes.
+func (ss *session) read(buf []byte) {
+	old, ok := ss.in.Swap(buf)
+	if !ok {
+		old = buf
+	} else {
+		ss.room = len(buf)
 	}
-	ss.idleBuf, _ = ss.in.Swap(ss.server.takeBuffer())
-}
-
-// releaseBuffer gives the large buffer back, unless commands are left in it.
-func (ss *session) releaseBuffer() {
-	if ss.idleBuf == nil {
-		return
-	}
-	if large, ok := ss.in.Swap(ss.idleBuf); ok {
-		ss.server.giveBuffer(large)
-		ss.idleBuf = nil
-	}
+	ss.server.giveBack(old)
 }
 
 // abort ends an open transaction.

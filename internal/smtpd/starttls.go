@@ -51,7 +51,10 @@ func (ss *session) handshake(ctx context.Context) error {
 	if err := ss.raw.SetDeadline(time.Now().Add(c.startTLSTimeout())); err != nil {
 		return err
 	}
-	if err := conn.HandshakeContext(ctx); err != nil {
+	// A goroutine of its own: the stack that the cryptography needs goes with it.
+	done := make(chan error, 1)
+	go func() { done <- conn.HandshakeContext(ctx) }()
+	if err := <-done; err != nil {
 		ss.log.Infof("SSL_accept error from %s: %s", &ss.client, printable(err.Error()))
 		return io.EOF
 	}

@@ -23,22 +23,28 @@ type Body interface {
 // ErrDamaged: it is not what was put in. ErrGone: all recipients are done with
 // and the text is not kept any more.
 func (m *Message) Open() (Body, error) {
-	e := m.body
-	if e == nil {
-		return nil, fmt.Errorf("%s: %w", m.ID, ErrGone)
+	text, err := m.text, error(nil)
+	if m.spool != nil {
+		text, err = m.spool.readText(m)
+	} else if text == nil {
+		err = ErrGone
 	}
-	if e.spool == nil {
-		return memory{bytes.NewReader(e.text)}, nil
-	}
-	text, err := e.spool.readText(e)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.ID, err)
 	}
 	if text != nil {
 		return memory{bytes.NewReader(text)}, nil
 	}
-	f, err := e.spool.fs.Open(e.spool.bodyName(e.id), os.O_RDONLY)
+	f, err := m.spool.fs.Open(m.spool.bodyName(m.Number), os.O_RDONLY)
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.ID, err)
+	}
+	size, err := f.Size()
+	if err == nil && size != m.Size {
+		err = fmt.Errorf("%w: text in a file has %d bytes of %d", ErrDamaged, size, m.Size)
+	}
+	if err != nil {
+		f.Close()
 		return nil, fmt.Errorf("%s: %w", m.ID, err)
 	}
 	return &large{f, m.Size, m.CRC}, nil
@@ -48,44 +54,7 @@ func (m *Message) Open() (Body, error) {
 // takes messages.
 func Detached(id string, envelope Envelope, text []byte) *Message {
 	number, _ := ParseID(id)
-	return &Message{Number: number, ID: id, Envelope: envelope, Size: int64(len(text)), CRC: checksum(text), body: &entry{text: text}}
-}
-
-// readText returns the text of a message in the log, nil when it has a file.
-func (s *Spool) readText(e *entry) ([]byte, error) {
-	s.mu.Lock()
-	if text := e.text; text != nil {
-		s.mu.Unlock()
-		return text, nil
-	}
-	if e.gone {
-		s.mu.Unlock()
-		return nil, ErrGone
-	}
-	if e.file {
-		s.mu.Unlock()
-		return nil, nil
-	}
-	seg, off, tick := e.seg, e.off, e.tick
-	seg.readers++
-	s.mu.Unlock()
-
-	text := make([]byte, e.message.Size)
-	err := s.j.waitWritten(tick)
-	if err == nil {
-		_, err = seg.file.ReadAt(text, off)
-	}
-
-	s.mu.Lock()
-	seg.readers--
-	s.mu.Unlock()
-	if err != nil && !(err == io.EOF && len(text) == 0) {
-		return nil, fmt.Errorf("read the log: %w", err)
-	}
-	if checksum(text) != e.message.CRC {
-		return nil, fmt.Errorf("%w: text in segment %d at %d", ErrDamaged, seg.gen, off)
-	}
-	return text, nil
+	return &Message{Number: number, ID: id, Envelope: envelope, Size: int64(len(text)), CRC: checksum(text), text: append([]byte{}, text...)}
 }
 
 // memory is a text that is small enough to be held.

@@ -31,9 +31,10 @@ func TestBody(t *testing.T) {
 	small := mustPut(t, s, testEnvelope(1, "a@x.test"), text[:100])
 	big := mustPut(t, s, testEnvelope(1, "a@x.test"), text)
 	mustCommit(t, s, Change{Defer: []Postponement{{Message: small}}})
+	at := s.index.table.find(small.Number).text
 	d.mu.Lock()
 	d.files["/spool/bodies/"+big.ID].data[7] ^= 1
-	d.files[s.j.segmentName(small.body.seg.gen)].data[small.body.off] ^= 1
+	d.files[s.j.segmentName(uint64(at.gen))].data[at.off] ^= 1
 	d.mu.Unlock()
 	if _, err := small.Open(); !errors.Is(err, ErrDamaged) {
 		t.Errorf("Open of a damaged text = %v", err)

@@ -82,4 +82,8 @@ type Stats struct {
 	Syncs       int64 // syncs of the log since Open
 	Checkpoints int64 // since Open
 	Moved       int64 // messages copied to the head of the log since Open
+
+	SnapshotBytes int64     // size of the newest snapshot of the index; 0: none
+	SnapshotLag   int64     // bytes of log that a start would read behind it
+	SnapshotTime  time.Time // when it was made
 }

@@ -2,9 +2,6 @@ package spool
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"slices"
 	"time"
 )
 
@@ -29,6 +26,7 @@ func (s *Spool) checkpoint() error {
 	if err := s.Err(); err != nil {
 		return err
 	}
+	began := s.opt.Now()
 	s.mu.Lock()
 	set, covered := s.debts, s.here()
 	s.debts = nil
@@ -43,12 +41,17 @@ func (s *Spool) checkpoint() error {
 	if err != nil {
 		return err
 	}
-	// Reclaim first: on a full disk, what is dead makes room for what moves.
+	// Reclaim first: on a full disk, what is dead makes room for what comes now.
 	if err := s.reclaim(); err != nil {
 		return err
 	}
+	s.observe("checkpoint", began)
+	taken, err := s.snapshotIfDue()
+	if err != nil {
+		return err
+	}
 	moved, err := s.evacuate()
-	if err != nil || !moved {
+	if err != nil || !moved && !taken {
 		return err
 	}
 	return s.reclaim()
@@ -77,7 +80,7 @@ func (s *Spool) secureAll(set []*debt) (failed map[*debt]bool) {
 		files := newMailfiles(s.fs)
 		for _, d := range list {
 			if err := files.secure(d.outcome.Applied, suspect); err != nil {
-				s.log.Warningf("%s: make a delivery durable: %v", d.entry.message.ID, err)
+				s.log.Warningf("%s: make a delivery durable: %v", formatID(d.number), err)
 				failed[d] = true
 			}
 		}
@@ -91,85 +94,32 @@ func (s *Spool) secureAll(set []*debt) (failed map[*debt]bool) {
 func (s *Spool) conclude(set []*debt, failed map[*debt]bool, covered place) error {
 	var again changed
 	for _, d := range set {
-		if failed[d] {
-			again.settle = append(again.settle, settled{d.entry.id, []Outcome{d.outcome}})
+		if failed[d] && !d.gone {
+			again.settle = append(again.settle, settled{d.number, []Outcome{d.outcome}})
 		}
 	}
-	if len(failed) > 0 {
-		at, _, _, err := s.put(recordChange, again.append(nil), nil)
+	if len(again.settle) > 0 {
+		at, _, err := s.put(recordChange, again.append(nil), nil)
 		if err != nil {
 			s.debts = append(set, s.debts...)
 			return err
 		}
 		for d := range failed {
 			d.at = at
-			s.debts = append(s.debts, d)
 		}
 	}
 	s.covered = covered
 	for _, d := range set {
-		if failed[d] {
-			continue
+		switch {
+		case d.gone:
+		case failed[d]:
+			s.debts = append(s.debts, d)
+		default:
+			s.index.acquit(d)
+			s.over(s.index.table.find(d.number))
 		}
-		d.entry.debts--
-		s.over(d.entry)
 	}
 	return nil
-}
-
-// reclaim records the checkpoint, and then uses again what is free.
-func (s *Spool) reclaim() error {
-	s.mu.Lock()
-	dead, retired := s.dead(), s.retired
-	s.sealed, s.retired = slices.Delete(s.sealed, 0, len(dead)), nil
-	tick, err := s.putMark()
-	s.mu.Unlock()
-	if err == nil {
-		err = s.j.waitSynced(tick)
-	}
-	s.mu.Lock()
-	if err != nil {
-		s.sealed = append(dead, s.sealed...)
-		s.retired = append(retired, s.retired...)
-	} else {
-		s.rounds++
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	for _, id := range retired {
-		if err := s.fs.Remove(s.bodyName(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Warningf("remove the text of a finished message: %v", err)
-		}
-	}
-	return s.j.reuse(dead, s.wantSpares(len(dead)))
-}
-
-// dead are the segments at the old end of the log of which nothing is needed.
-// Only from there may be taken: later records tell the fate of earlier ones.
-func (s *Spool) dead() []*segment {
-	n := 0
-	for n < len(s.sealed) && s.sealed[n].live == 0 && s.sealed[n].readers == 0 {
-		n++
-	}
-	return slices.Clone(s.sealed[:n])
-}
-
-// wantSpares is how many of so many unused segments are worth keeping: two
-// checkpoints' worth, together with the spares there are. On a disk that is
-// nearly full it is fewer, down to one spare: what spares hold is not free for
-// Create, and must not keep it from ever accepting again.
-func (s *Spool) wantSpares(unused int) int {
-	s.j.mu.Lock()
-	ready := len(s.j.spares)
-	s.j.mu.Unlock()
-	want := int(2*s.opt.CheckpointBytes/s.j.size) + 2 - ready
-	if v, err := s.fs.Volume(s.dir); err == nil {
-		room := v.Free + int64(unused)*s.j.size - max(2*s.opt.QueueMinFree, 2*s.j.size)
-		want = int(min(int64(want), room/s.j.size))
-	}
-	return max(want, 1-ready, 0)
 }
 
 // keepHouse makes checkpoints until the spool closes.

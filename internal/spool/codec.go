@@ -154,6 +154,8 @@ const (
 	flagSMTPUTF8 = 1 << iota
 	flagEightBit
 	flagBounce
+	flagVerify
+	flagReport
 )
 
 func appendEnvelope(b []byte, e *Envelope) []byte {
@@ -166,6 +168,12 @@ func appendEnvelope(b []byte, e *Envelope) []byte {
 	}
 	if e.Bounce {
 		flags |= flagBounce
+	}
+	if e.Verify {
+		flags |= flagVerify
+	}
+	if e.Report {
+		flags |= flagReport
 	}
 	b = append(b, flags)
 	b = appendString(b, e.Sender)
@@ -190,6 +198,8 @@ func (d *decoder) envelope() Envelope {
 		SMTPUTF8:  flags&flagSMTPUTF8 != 0,
 		EightBit:  flags&flagEightBit != 0,
 		Bounce:    flags&flagBounce != 0,
+		Verify:    flags&flagVerify != 0,
+		Report:    flags&flagReport != 0,
 		Sender:    d.string(),
 		Arrival:   d.time(),
 		EnvID:     d.string(),

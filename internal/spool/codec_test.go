@@ -10,11 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var compareAll = cmp.AllowUnexported(changed{}, kept{}, mark{}, stored{}, settled{}, postponed{}, undone{}, place{}, end{})
+var compareAll = cmp.AllowUnexported(changed{}, state{}, mark{}, stored{}, settled{}, schedule{}, undone{}, planned{}, place{}, end{})
 
 func exampleStored() stored {
 	return stored{id: 1 << 50, size: 3, crc: checksum([]byte("abc")), envelope: Envelope{
-		Sender: "s@x.test", Arrival: time.Unix(12, 34), EnvID: "e", Ret: "FULL", MessageID: "<m@x.test>", SMTPUTF8: true,
+		Sender: "s@x.test", Arrival: time.Unix(12, 34), EnvID: "e", Ret: "FULL", MessageID: "<m@x.test>", SMTPUTF8: true, Verify: true, Report: true,
 		Recipients: []Recipient{{"a@x.test", "o@x.test", "rfc822;o@x.test", NotifyNever}, {Address: "b@x.test"}}}}
 }
 
@@ -22,19 +22,21 @@ func exampleChanged() changed {
 	return changed{
 		news:   []stored{exampleStored()},
 		settle: []settled{{7, []Outcome{{Index: 1}, {2, &Applied{"/m/new/x", 9, 100, 0xdeadbeef}}}}},
-		defers: []postponed{{8, []Deferral{{0, "4.4.1", "refused"}}, time.Unix(99, 1), 3, true}, {id: 9}},
+		states: []state{exampleKept(), {stored: exampleStored()}},
+		plans:  []planned{{id: 4, held: true}, {5, time.Unix(7, 8), false}},
+		remove: []uint64{1, 1 << 40},
 		undo:   []undone{{7, []int{2, 3}}},
 	}
 }
 
-func exampleKept() kept {
-	k := kept{stored: exampleStored(), done: []int{1}, applied: []Outcome{{1, &Applied{"/m/new/y", 1, 2, 3}}},
-		schedule: postponed{1 << 50, []Deferral{{0, "4.2.2", "full"}}, time.Unix(5, 0), 1, false}}
+func exampleKept() state {
+	k := state{stored: exampleStored(), done: []int{1}, applied: []Outcome{{1, &Applied{"/m/new/y", 1, 2, 3}}},
+		schedule: schedule{[]Deferral{{0, "4.2.2", "full"}}, time.Unix(5, 0), 1, false, true}}
 	return k
 }
 
 func exampleMark() mark {
-	return mark{"boot", 1 << 50, 3, place{4, 5000}, []end{{3, 60000}, {4, 50000}}}
+	return mark{"boot", 1 << 50, 3, place{4, 5000}, 2, []end{{3, 60000}, {4, 50000}}}
 }
 
 func TestCodec(t *testing.T) {
@@ -43,7 +45,7 @@ func TestCodec(t *testing.T) {
 		t.Errorf("change: %v\n%s", err, cmp.Diff(c, got, compareAll))
 	}
 	k := exampleKept()
-	if got, err := decodeKept(k.append(nil)); err != nil || !cmp.Equal(k, got, compareAll) {
+	if got, err := decodeState(k.append(nil)); err != nil || !cmp.Equal(k, got, compareAll) {
 		t.Errorf("keep: %v\n%s", err, cmp.Diff(k, got, compareAll))
 	}
 	m := exampleMark()
@@ -61,7 +63,7 @@ func TestCutMeta(t *testing.T) {
 		decode func([]byte) error
 	}{
 		{"change", c.append(nil), func(b []byte) error { _, err := decodeChanged(b); return err }},
-		{"keep", k.append(nil), func(b []byte) error { _, err := decodeKept(b); return err }},
+		{"keep", k.append(nil), func(b []byte) error { _, err := decodeState(b); return err }},
 		{"mark", m.append(nil), func(b []byte) error { _, err := decodeMark(b); return err }},
 	}
 	for _, d := range decoders {
@@ -91,8 +93,8 @@ func FuzzDecode(f *testing.F) {
 				t.Errorf("change: %v\n%s", err, cmp.Diff(c, again, compareAll))
 			}
 		}
-		if k, err := decodeKept(meta); err == nil {
-			again, err := decodeKept(k.append(nil))
+		if k, err := decodeState(meta); err == nil {
+			again, err := decodeState(k.append(nil))
 			if err != nil || !cmp.Equal(k, again, compareAll) {
 				t.Errorf("keep: %v\n%s", err, cmp.Diff(k, again, compareAll))
 			}

@@ -15,11 +15,12 @@ import (
 // sync follows within milliseconds.
 //
 // After an error nothing new is in the spool and nothing was acknowledged; the
-// drafts are still to be aborted. ErrFull undoes the settlements of a change
-// with New; those of other changes, and postponements, count in this process
-// and are written when there is space. With Err not nil, what is on the disk is
-// seen at the next Open, as after a power cut. ctx is looked at only in the
-// beginning: what has been placed in the log cannot be called back.
+// drafts are still to be aborted. ErrFull undoes the settlements and removals
+// of a change with New; those of other changes, postponements, and plans,
+// count in this process and are written when there is space. With Err not nil,
+// what is on the disk is seen at the next Open, as after a power cut. ctx is
+// looked at only in the beginning: what has been placed in the log cannot be
+// called back.
 func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func (s *Spool) check(c *Change) error {
 			}
 		}
 	}
-	for _, v := range c.Defer {
+	for i, v := range c.Defer {
 		if err := s.owns(v.Message, 0); err != nil {
 			return err
 		}
@@ -97,13 +98,16 @@ func (s *Spool) check(c *Change) error {
 				return err
 			}
 		}
+		if slices.ContainsFunc(c.Defer[:i], func(o Postponement) bool { return o.Message.Number == v.Message.Number }) {
+			return fmt.Errorf("spool: %s: postponed twice in one change", v.Message.ID)
+		}
 	}
 	return nil
 }
 
 // owns reports whether m is a message of this spool with a recipient index.
 func (s *Spool) owns(m *Message, index int) error {
-	if m == nil || m.body == nil || m.body.spool != s {
+	if m == nil || m.spool != s {
 		return fmt.Errorf("spool: not a message of this spool")
 	}
 	if index < 0 || index >= len(m.Envelope.Recipients) {
@@ -112,67 +116,119 @@ func (s *Spool) owns(m *Message, index int) error {
 	return nil
 }
 
-// record places the change in the log and applies it to the index.
+// record places the change in the log and applies it to the index. The states
+// of postponed messages are made before the lock is taken, and made again when
+// something else has changed them by then.
 func (s *Spool) record(c *Change) (placed, error) {
-	r, blobs := s.encode(c)
-	meta := r.append(nil)
-	if s.tooLarge(meta, blobs) {
-		if err := s.spill(c); err != nil {
-			return placed{}, s.refuse(err)
+	for {
+		r, views, err := s.encode(c)
+		if err != nil {
+			return placed{}, err
 		}
-		r, blobs = s.encode(c)
-		meta = r.append(nil)
+		meta, err := s.fit(c, &r)
+		if err != nil {
+			return placed{}, err
+		}
+		p, ok, err := s.place(c, &r, views, meta)
+		if ok || err != nil {
+			return p, err
+		}
 	}
+}
+
+// place is the part of record under the lock; false: it has to be done again.
+func (s *Spool) place(c *Change, r *changed, views []view, meta []byte) (placed, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return placed{}, ErrClosed
+		return placed{}, false, ErrClosed
 	}
-	at, seg, tick, err := s.put(recordChange, meta, blobs)
+	for i := range views {
+		if !s.current(&views[i]) {
+			return placed{}, false, nil
+		}
+	}
+	at, tick, err := s.put(recordChange, meta, inlineTexts(c))
 	if err != nil {
-		return placed{}, err
+		return placed{}, false, err
 	}
 	p := placed{tick: tick}
 	if len(c.New) > 0 {
-		p.settled = s.pin(r.settle)
+		p.settled = s.pin(r)
 	}
-	p.messages = s.apply(c, &r, at, seg, tick, int64(len(meta)))
-	return p, nil
+	p.messages = s.apply(c, r, at, int64(len(meta)))
+	return p, true, nil
 }
 
-// pin keeps messages that are about to be settled from being struck off, and
-// tells what will have been settled. The caller holds mu.
-func (s *Spool) pin(list []settled) []undone {
-	var pinned []undone
-	for _, v := range list {
-		e := s.index[v.id]
-		if e == nil {
-			continue
+// encode turns a change into the content of its record. views are what it says
+// of the messages that are postponed.
+func (s *Spool) encode(c *Change) (r changed, views []view, err error) {
+	for _, n := range c.New {
+		d := n.Draft
+		r.news = append(r.news, stored{id: d.id, size: d.size, crc: d.crc, file: d.file != nil, envelope: n.Envelope})
+		if n.Held {
+			r.plans = append(r.plans, planned{id: d.id, held: true})
 		}
-		u := undone{id: v.id}
-		for _, o := range v.outcomes {
-			if !e.done[o.Index] {
-				u.indices = append(u.indices, o.Index)
+	}
+	for _, v := range c.Settle {
+		list := v.Outcomes
+		if s.opt.MailboxSync == "each" {
+			list = slices.Clone(list)
+			for i := range list {
+				list[i].Applied = nil
 			}
 		}
-		e.pins++
-		pinned = append(pinned, u)
+		r.settle = append(r.settle, settled{v.Message.Number, list})
 	}
-	return pinned
+	for i := range c.Defer {
+		v, st, ok, err := s.postponed(&c.Defer[i], r.settle)
+		if err != nil {
+			return r, nil, err
+		}
+		if ok {
+			r.states, views = append(r.states, st), append(views, v)
+		}
+	}
+	for _, v := range c.Plan {
+		r.plans = append(r.plans, planned{v.Number, wall(v.Next), v.Held})
+	}
+	r.remove = c.Remove
+	return r, views, nil
 }
 
-// unpin ends what pin began.
-func (s *Spool) unpin(p *placed) {
-	if len(p.settled) == 0 {
-		return
+// wall drops the monotonic reading, which means nothing to another process.
+func wall(t time.Time) time.Time { return t.Round(0) }
+
+// inlineTexts are the texts that go to the log.
+func inlineTexts(c *Change) (blobs [][]byte) {
+	for _, n := range c.New {
+		if n.Draft.file == nil {
+			blobs = append(blobs, n.Draft.buf)
+		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range p.settled {
-		e := s.index[u.id]
-		e.pins--
-		s.over(e)
+	return blobs
+}
+
+// fit returns the meta of the record. A change that is too large for the log
+// has its texts moved into files, and then its reasons left out.
+func (s *Spool) fit(c *Change, r *changed) ([]byte, error) {
+	meta := r.append(nil)
+	if s.tooLarge(meta, inlineTexts(c)) && len(c.New) > 0 {
+		if err := s.spill(c); err != nil {
+			return nil, s.refuse(err)
+		}
+		for i, n := range c.New {
+			r.news[i].file = n.Draft.file != nil
+		}
+		meta = r.append(nil)
 	}
+	if s.tooLarge(meta, inlineTexts(c)) && len(r.states) > 0 {
+		for i := range r.states {
+			r.states[i].schedule.forgetReasons()
+		}
+		meta = r.append(nil)
+	}
+	return meta, nil
 }
 
 func (s *Spool) tooLarge(meta []byte, blobs [][]byte) bool {
@@ -195,87 +251,6 @@ func (s *Spool) spill(c *Change) error {
 	return s.secureDrafts(c.New)
 }
 
-// encode turns a change into the content of its record.
-func (s *Spool) encode(c *Change) (r changed, blobs [][]byte) {
-	for _, n := range c.New {
-		d := n.Draft
-		r.news = append(r.news, stored{id: d.id, size: d.size, crc: d.crc, file: d.file != nil, envelope: n.Envelope})
-		if d.file == nil {
-			blobs = append(blobs, d.buf)
-		}
-	}
-	for _, v := range c.Settle {
-		list := v.Outcomes
-		if s.opt.MailboxSync == "each" {
-			list = slices.Clone(list)
-			for i := range list {
-				list[i].Applied = nil
-			}
-		}
-		r.settle = append(r.settle, settled{v.Message.body.id, list})
-	}
-	for _, v := range c.Defer {
-		r.defers = append(r.defers, postponed{v.Message.body.id, v.Deferrals, wall(v.Next), v.Attempts, v.Warned})
-	}
-	return r, blobs
-}
-
-// wall drops the monotonic reading, which means nothing to another process.
-func wall(t time.Time) time.Time { return t.Round(0) }
-
-// apply does to the index what the record r at place at says. The caller
-// holds mu.
-func (s *Spool) apply(c *Change, r *changed, at place, seg *segment, tick, metaLen int64) []*Message {
-	messages := make([]*Message, len(c.New))
-	off := at.off + headSize + metaLen
-	for i, n := range c.New {
-		v := &r.news[i]
-		e := s.newEntry(*v)
-		s.index[e.id] = e
-		e.lodge(seg, off, recordLength(v.inline())+metaLen/int64(len(c.New)))
-		e.tick = tick
-		off += v.inline()
-		if !v.file {
-			s.cache(e, n.Draft.buf)
-		} else if err := n.Draft.file.Close(); err != nil {
-			s.log.Warningf("%s: close the text's file: %v", e.message.ID, err)
-		}
-		n.Draft.done, n.Draft.buf, n.Draft.file = true, nil, nil
-		messages[i] = &e.message
-	}
-	for _, v := range r.settle {
-		s.applySettled(v, at)
-	}
-	for _, v := range r.defers {
-		if e := s.index[v.id]; e != nil {
-			e.postpone(v)
-			s.uncache(e)
-		}
-	}
-	return messages
-}
-
-// applySettled marks recipients as done; a message that is done with
-// altogether, and owes nothing, ends here.
-func (s *Spool) applySettled(v settled, at place) {
-	e := s.index[v.id]
-	if e == nil || e.open == 0 {
-		return
-	}
-	for _, o := range v.outcomes {
-		if e.settle(o.Index) && o.Applied != nil && !at.before(s.covered) {
-			s.debts = append(s.debts, &debt{e, o, at, s.boot})
-			e.debts++
-		}
-	}
-	if e.open > 0 {
-		return
-	}
-	s.finished++
-	s.uncache(e)
-	s.over(e)
-}
-
 // revoke takes a change back whose record found no space: it may be written
 // yet, and so it is followed by one that settles what was new and opens what
 // was settled. If there is no place for that one, the change stands.
@@ -284,14 +259,14 @@ func (s *Spool) revoke(p *placed) {
 	defer s.mu.Unlock()
 	r := changed{undo: p.settled}
 	for _, m := range p.messages {
-		r.settle = append(r.settle, m.body.whole())
+		r.remove = append(r.remove, m.Number)
 	}
-	at, _, _, err := s.put(recordChange, r.append(nil), nil)
+	at, _, err := s.put(recordChange, r.append(nil), nil)
 	if err != nil {
 		return
 	}
-	for _, v := range r.settle {
-		s.applySettled(v, at)
+	for _, number := range r.remove {
+		s.applyRemoved(number, at)
 	}
 	for _, u := range r.undo {
 		s.applyUndone(u)

@@ -39,7 +39,7 @@ func (v *stored) append(b []byte) []byte {
 
 func (d *decoder) stored() stored {
 	v := stored{id: d.id(), size: d.size(), crc: d.uint32(), file: d.bool(), envelope: d.envelope()}
-	if len(v.envelope.Recipients) == 0 {
+	if v.id == 0 || len(v.envelope.Recipients) == 0 {
 		d.fail()
 	}
 	return v
@@ -53,19 +53,17 @@ func (v *stored) inline() int64 {
 	return v.size
 }
 
-// settled, postponed and undone are the parts of a Change as recorded. An undo
-// opens recipients again whose delivery did not survive a power cut.
+// settled, planned and undone are parts of a Change as recorded. An undo opens
+// recipients again whose delivery did not survive a power cut.
 type settled struct {
 	id       uint64
 	outcomes []Outcome
 }
 
-type postponed struct {
-	id        uint64
-	deferrals []Deferral
-	next      time.Time
-	attempts  int
-	warned    bool
+type planned struct {
+	id   uint64
+	next time.Time
+	held bool
 }
 
 type undone struct {
@@ -73,12 +71,81 @@ type undone struct {
 	indices []int
 }
 
+// schedule is when a message is tried again, and why it has to be.
+type schedule struct {
+	deferrals []Deferral // of open recipients, by ascending index
+	next      time.Time
+	attempts  int
+	warned    bool
+	held      bool
+}
+
+func (v *schedule) append(b []byte) []byte {
+	b = appendDeferrals(b, v.deferrals)
+	b = appendTime(b, v.next)
+	b = binary.AppendUvarint(b, uint64(max(v.attempts, 0)))
+	b = appendBool(b, v.warned)
+	return appendBool(b, v.held)
+}
+
+func (d *decoder) schedule() schedule {
+	return schedule{deferrals: d.deferrals(), next: d.time(), attempts: d.int(), warned: d.bool(), held: d.bool()}
+}
+
+// state is a message with all that became of it. It replaces what earlier
+// records say, but for the place of the text. It is a part of a Change when a
+// message is postponed, and with the text it is the meta of a recordKeep.
+type state struct {
+	stored
+	done     []int     // indices of finished recipients
+	applied  []Outcome // of these, deliveries that no checkpoint has covered
+	schedule schedule
+}
+
+func (v *state) append(b []byte) []byte {
+	b = v.stored.append(b)
+	b = binary.AppendUvarint(b, uint64(len(v.done)))
+	for _, i := range v.done {
+		b = binary.AppendUvarint(b, uint64(i))
+	}
+	b = appendOutcomes(b, v.applied)
+	return v.schedule.append(b)
+}
+
+func (d *decoder) state() state {
+	v := state{stored: d.stored()}
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		v.done = append(v.done, d.int())
+	}
+	v.applied = d.outcomes()
+	v.schedule = d.schedule()
+	return v
+}
+
+// encode makes the meta of a record that tells the state: a recordKeep, when
+// the text moves with it, or a recordChange.
+func (v *state) encode(kind recordType) []byte {
+	if kind == recordKeep {
+		return v.append(nil)
+	}
+	c := changed{states: []state{*v}}
+	return c.append(nil)
+}
+
+func decodeState(meta []byte) (state, error) {
+	d := decoder{b: meta}
+	v := d.state()
+	return v, d.end()
+}
+
 // changed is the meta of a recordChange; the blob has the inline texts in the
-// order of news.
+// order of news. The parts apply in the order in which they stand here.
 type changed struct {
 	news   []stored
 	settle []settled
-	defers []postponed
+	states []state
+	plans  []planned
+	remove []uint64
 	undo   []undone
 }
 
@@ -92,10 +159,19 @@ func (c *changed) append(b []byte) []byte {
 		b = binary.AppendUvarint(b, v.id)
 		b = appendOutcomes(b, v.outcomes)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.defers)))
-	for _, v := range c.defers {
+	b = binary.AppendUvarint(b, uint64(len(c.states)))
+	for i := range c.states {
+		b = c.states[i].append(b)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.plans)))
+	for _, v := range c.plans {
 		b = binary.AppendUvarint(b, v.id)
-		b = appendSchedule(b, v)
+		b = appendTime(b, v.next)
+		b = appendBool(b, v.held)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.remove)))
+	for _, id := range c.remove {
+		b = binary.AppendUvarint(b, id)
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.undo)))
 	for _, v := range c.undo {
@@ -116,17 +192,6 @@ func appendOutcomes(b []byte, list []Outcome) []byte {
 	return b
 }
 
-func appendSchedule(b []byte, v postponed) []byte {
-	b = appendDeferrals(b, v.deferrals)
-	b = appendTime(b, v.next)
-	b = binary.AppendUvarint(b, uint64(max(v.attempts, 0)))
-	return appendBool(b, v.warned)
-}
-
-func (d *decoder) schedule(id uint64) postponed {
-	return postponed{id: id, deferrals: d.deferrals(), next: d.time(), attempts: d.int(), warned: d.bool()}
-}
-
 func decodeChanged(meta []byte) (changed, error) {
 	d := decoder{b: meta}
 	var c changed
@@ -137,46 +202,26 @@ func decodeChanged(meta []byte) (changed, error) {
 		c.settle = append(c.settle, settled{id: d.id(), outcomes: d.outcomes()})
 	}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		c.defers = append(c.defers, d.schedule(d.id()))
+		c.states = append(c.states, d.state())
 	}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		u := undone{id: d.id()}
-		for k := d.count(); k > 0 && d.err == nil; k-- {
-			u.indices = append(u.indices, d.int())
-		}
-		c.undo = append(c.undo, u)
+		c.plans = append(c.plans, planned{id: d.id(), next: d.time(), held: d.bool()})
+	}
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		c.remove = append(c.remove, d.id())
+	}
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		c.undo = append(c.undo, d.undone())
 	}
 	return c, d.end()
 }
 
-// kept is the meta of a recordKeep: a message and its whole state, which
-// replaces all that earlier records say of it. The blob is its inline text.
-type kept struct {
-	stored
-	done     []int     // indices of finished recipients
-	applied  []Outcome // of these, deliveries that no checkpoint has covered
-	schedule postponed
-}
-
-func (k *kept) append(b []byte) []byte {
-	b = k.stored.append(b)
-	b = binary.AppendUvarint(b, uint64(len(k.done)))
-	for _, i := range k.done {
-		b = binary.AppendUvarint(b, uint64(i))
-	}
-	b = appendOutcomes(b, k.applied)
-	return appendSchedule(b, k.schedule)
-}
-
-func decodeKept(meta []byte) (kept, error) {
-	d := decoder{b: meta}
-	k := kept{stored: d.stored()}
+func (d *decoder) undone() undone {
+	u := undone{id: d.id()}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		k.done = append(k.done, d.int())
+		u.indices = append(u.indices, d.int())
 	}
-	k.applied = d.outcomes()
-	k.schedule = d.schedule(k.id)
-	return k, d.end()
+	return u
 }
 
 // mark is the meta of a recordMark, the first record of every segment and the
@@ -186,6 +231,7 @@ type mark struct {
 	ids     uint64 // every id up to this one may have been given out
 	first   uint64 // generations before this one are no longer part of the log
 	covered place  // deliveries recorded before this place are durable
+	holes   uint64 // the latest generation that was freed before older ones; 0: none
 	ends    []end  // finished segments from first on
 }
 
@@ -201,6 +247,7 @@ func (m *mark) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, m.first)
 	b = binary.AppendUvarint(b, m.covered.gen)
 	b = binary.AppendUvarint(b, uint64(m.covered.off))
+	b = binary.AppendUvarint(b, m.holes)
 	b = binary.AppendUvarint(b, uint64(len(m.ends)))
 	for _, e := range m.ends {
 		b = binary.AppendUvarint(b, e.gen)
@@ -211,7 +258,7 @@ func (m *mark) append(b []byte) []byte {
 
 func decodeMark(meta []byte) (mark, error) {
 	d := decoder{b: meta}
-	m := mark{boot: d.string(), ids: d.id(), first: d.uint(), covered: place{d.uint(), d.size()}}
+	m := mark{boot: d.string(), ids: d.id(), first: d.uint(), covered: place{d.uint(), d.size()}, holes: d.uint()}
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		m.ends = append(m.ends, end{d.uint(), d.size()})
 	}

@@ -96,7 +96,10 @@ func (s *Spool) syncDevice(number uint64) (ok, suspect bool) {
 	if d == nil || !d.shared {
 		return false, false
 	}
-	if err := d.Sync(); err != nil {
+	began := s.opt.Now()
+	err := d.Sync()
+	s.observe("mailbox sync", began)
+	if err != nil {
 		s.log.Warningf("sync a mail file system: %v; its new mail is written again", err)
 		return false, true
 	}

@@ -28,7 +28,7 @@ const fileChunk = 128 << 10
 
 // Create begins a message. sizeHint is what the client said with SIZE, or 0.
 // ErrFull: there is less space than queue_minfree, less than one and a half
-// times the hint, or none for another segment of the log.
+// times the hint, no free inode, or no space for another segment of the log.
 func (s *Spool) Create(sizeHint int64) (*Draft, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
@@ -36,12 +36,8 @@ func (s *Spool) Create(sizeHint int64) (*Draft, error) {
 	if s.j.starved() {
 		return nil, fmt.Errorf("spool: %w", ErrFull)
 	}
-	v, err := s.fs.Volume(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("spool: %w", err)
-	}
-	if v.Free < s.opt.QueueMinFree || sizeHint > 0 && v.Free/3*2 < sizeHint {
-		return nil, fmt.Errorf("spool: %w: %d bytes free", ErrFull, v.Free)
+	if err := s.enough(sizeHint); err != nil {
+		return nil, err
 	}
 	id, err := s.nextID()
 	if err != nil {
@@ -173,6 +169,9 @@ func (s *Spool) secureDrafts(news []New) error {
 	err := errors.Join(errs...)
 	if err == nil && files > 0 {
 		err = s.fs.SyncDir(filepath.Join(s.dir, bodiesDir))
+	}
+	if noSpace(err) && !errors.Is(err, ErrFull) {
+		err = fmt.Errorf("spool: %w: %w", ErrFull, err)
 	}
 	return err
 }

@@ -62,8 +62,11 @@ type Device interface {
 // Volume is what statfs tells.
 type Volume struct {
 	Free int64 // bytes free for us
-	Mode Mode
-	Type string // "ext4", "nfs"; a number in hex when unknown
+	// NoInodes: no further file can be made. File systems that make inodes as
+	// they need them never say so.
+	NoInodes bool
+	Mode     Mode
+	Type     string // "ext4", "nfs"; a number in hex when unknown
 	// Remote: the spool cannot live here (network and user-space file systems).
 	Remote bool
 }
@@ -131,6 +134,7 @@ func (osFS) Volume(name string) (Volume, error) {
 	}
 	v := volumeOf(int64(st.Type))
 	v.Free = int64(st.Bavail) * st.Bsize
+	v.NoInodes = st.Files > 0 && st.Ffree == 0
 	return v, nil
 }
 

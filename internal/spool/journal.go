@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // idleLimit is the largest buffer that is kept for the next batch.
@@ -19,9 +20,9 @@ type segment struct {
 	size int64 // of the file
 	end  int64 // end of the last record, once it is finished
 
-	members []uint64 // messages placed here; they may have moved or ended since
-	live    int64    // bytes of messages that still need their place here
-	readers int      // texts being read
+	live    int64 // bytes that messages still need here
+	readers int   // who is reading it now
+	stuck   bool  // it holds something that cannot be moved
 }
 
 // journal is the append-only log below the spool. Records are placed in a
@@ -32,11 +33,13 @@ type segment struct {
 // One goroutine at a time may call append and start; the others may be called
 // at any time.
 type journal struct {
-	fs   FS
-	dir  string
-	size int64 // of a segment
-	salt salt
-	log  Logger
+	fs      FS
+	dir     string
+	size    int64 // of a segment
+	salt    salt
+	log     Logger
+	now     func() time.Time
+	observe func(what string, took time.Duration)
 
 	mu     sync.Mutex
 	change sync.Cond // something below changed
@@ -59,14 +62,15 @@ type journal struct {
 	naming   sync.Mutex // held while a spare gets its generation; before mu
 	lastGen  uint64
 	spares   []*segment // ready for use, ascending generations
+	unnamed  []*segment // could not become spares
 	spareErr error      // why there is no spare
 	stopping bool
 
 	records, syncs int64
 }
 
-func newJournal(fsys FS, dir string, size int64, s salt, log Logger) *journal {
-	j := &journal{fs: fsys, dir: dir, size: size, salt: s, log: log}
+func newJournal(fsys FS, dir string, size int64, s salt, o *Options) *journal {
+	j := &journal{fs: fsys, dir: dir, size: size, salt: s, log: o.Log, now: o.Now, observe: o.Observe}
 	j.change.L = &j.mu
 	return j
 }
@@ -120,6 +124,18 @@ func (j *journal) waitWritten(tick int64) error {
 		j.write()
 	}
 	return nil
+}
+
+// waitReadable returns when what was placed at a spot can be read from its
+// segment.
+func (j *journal) waitReadable(at spot) error {
+	j.mu.Lock()
+	tick := int64(0)
+	if uint32(j.active.gen) == at.gen && int64(at.off) >= j.onFile {
+		tick = j.placed
+	}
+	j.mu.Unlock()
+	return j.waitWritten(tick)
 }
 
 // waitSynced returns when the records up to tick survive a power cut.
@@ -190,7 +206,9 @@ func (j *journal) sync() {
 	target, off, file := j.written, j.onFile, j.active.file
 	j.syncing = true
 	j.mu.Unlock()
+	began := j.now()
 	err := file.Datasync()
+	j.observe("log sync", j.now().Sub(began))
 	j.mu.Lock()
 	j.syncing = false
 	j.syncs++

@@ -48,7 +48,8 @@ type Message struct {
 	Envelope Envelope
 	Size     int64  // octets of the text with LF line ends, our Received header included
 	CRC      uint32 // CRC-32C of the text
-	body     *entry // where the text is; nil only in the zero Message
+	spool    *Spool // that holds the text; nil for a message that is in no spool
+	text     []byte // its text
 }
 
 // Outcome says that a recipient is done with.

@@ -19,6 +19,7 @@ const (
 	logDir        = "log"
 	bodiesDir     = "bodies"
 	quarantineDir = "quarantine"
+	indexDir      = "index"
 )
 
 // formatLine begins the format file of every spool that this program reads.
@@ -37,7 +38,8 @@ const maxSegment = 1 << 30
 func Open(dir string, o Options) (*Spool, error) {
 	s := &Spool{
 		dir: dir, opt: o.withDefaults(),
-		index: map[uint64]*entry{},
+		index: newIndex(),
+		texts: map[uint64][]byte{},
 		lazy:  make(chan struct{}, 1),
 		due:   make(chan struct{}, 1),
 		stop:  make(chan struct{}),
@@ -73,7 +75,7 @@ func (s *Spool) open() error {
 	if v.Remote {
 		return fmt.Errorf("a file system of type %s does not keep what was synced; use a local one", v.Type)
 	}
-	for _, sub := range []string{logDir, bodiesDir, quarantineDir} {
+	for _, sub := range []string{logDir, bodiesDir, quarantineDir, indexDir} {
 		if err := s.fs.Mkdir(filepath.Join(s.dir, sub)); err != nil {
 			return err
 		}
@@ -86,7 +88,7 @@ func (s *Spool) open() error {
 	if err != nil {
 		return err
 	}
-	s.j = newJournal(s.fs, filepath.Join(s.dir, logDir), s.opt.SegmentSize, secret, s.log)
+	s.j = newJournal(s.fs, filepath.Join(s.dir, logDir), s.opt.SegmentSize, secret, &s.opt)
 	return s.recover()
 }
 
@@ -151,6 +153,9 @@ func (s *Spool) Close() error {
 	s.checkpointing.Lock()
 	defer s.checkpointing.Unlock()
 	err := s.checkpoint()
+	if err == nil && s.unindexed > s.j.size {
+		err = s.snapshot()
+	}
 	if err == nil {
 		err = s.farewell()
 	}
@@ -182,7 +187,7 @@ func (s *Spool) release() error {
 	var errs []error
 	if s.j != nil {
 		s.j.mu.Lock()
-		list := append(append([]*segment{}, s.sealed...), s.j.spares...)
+		list := append(append([]*segment{}, s.sealed...), append(s.j.spares, s.j.unnamed...)...)
 		if s.j.active != nil {
 			list = append(list, s.j.active)
 		}

@@ -47,9 +47,12 @@ type Options struct {
 	// (agents have synced before they settle, Outcome.Applied is not used).
 	MailboxSync string
 	Now         func() time.Time
-	Rand        io.Reader     // random bytes for the identity of a new spool
-	BootID      func() string // identity of the running kernel; /proc/sys/kernel/random/boot_id
-	Log         Logger
+	// Observe is told how long an operation took: "log sync", "mailbox sync"
+	// (one file system), "checkpoint", "snapshot". nil: nobody is told.
+	Observe func(what string, took time.Duration)
+	Rand    io.Reader     // random bytes for the identity of a new spool
+	BootID  func() string // identity of the running kernel; /proc/sys/kernel/random/boot_id
+	Log     Logger
 }
 
 func (o Options) withDefaults() Options {
@@ -77,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.BootID == nil {
 		o.BootID = bootID
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, time.Duration) {}
 	}
 	if o.Log == nil {
 		o.Log = silent{}

@@ -87,8 +87,12 @@ func (s salt) parseHead(seg []byte, gen uint64, off int64) (h head, ok bool) {
 	if off < 0 || off > int64(len(seg))-headSize {
 		return head{}, false
 	}
-	b := seg[off : off+headSize]
-	if string(b[:2]) != recordMagic || b[3] != 0 {
+	return s.decodeHead(seg[off:off+headSize], gen, off, int64(len(seg)))
+}
+
+// decodeHead is parseHead for the bytes at off of a segment of that size.
+func (s salt) decodeHead(b []byte, gen uint64, off, size int64) (h head, ok bool) {
+	if len(b) < headSize || string(b[:2]) != recordMagic || b[3] != 0 {
 		return head{}, false
 	}
 	h = head{
@@ -98,7 +102,7 @@ func (s salt) parseHead(seg []byte, gen uint64, off int64) (h head, ok bool) {
 		durable: binary.LittleEndian.Uint32(b[12:]),
 		metaCRC: binary.LittleEndian.Uint32(b[16:]),
 	}
-	if h.length() > int64(len(seg))-off {
+	if h.length() > size-off {
 		return head{}, false
 	}
 	return h, s.checksum(gen, off, b[:20]) == binary.LittleEndian.Uint32(b[20:])

@@ -15,6 +15,9 @@ type recovery struct {
 	segments []*segment // all files, by ascending generation
 	used     int        // so many of them have, or had, records
 	newest   mark       // zero when there is none
+	marked   uint64     // generation of the segment it is in
+	from     place      // where reading begins
+	tail     int64      // end of the last record that counts
 	lastID   uint64
 	damaged  bool
 	buf      []byte
@@ -22,11 +25,12 @@ type recovery struct {
 
 // recover rebuilds the index from the log.
 //
-// It finds the newest mark, and reads the segments that it names from the
-// oldest to the newest. What the log itself says was durable must be whole; of
-// the rest, the last segment's tail, everything is taken up to the first
-// record that is not. Then deliveries are looked at that a power cut may have
-// undone, and a new segment is begun whose mark confirms all that.
+// It finds the newest mark, which names the segments, and the newest snapshot,
+// which is the index at some place of the log; without one, the log is read
+// from its begin. What the log itself says was durable must be whole; of the
+// rest, the last segment's tail, everything is taken up to the first record
+// that is not. Then deliveries are looked at that a power cut may have undone,
+// and a new segment is begun whose mark confirms all that.
 func (s *Spool) recover() error {
 	r := &recovery{s: s}
 	if err := r.list(); err != nil {
@@ -35,8 +39,11 @@ func (s *Spool) recover() error {
 	if err := r.findMark(); err != nil {
 		return err
 	}
-	s.covered = r.newest.covered
+	s.covered, s.holes = r.newest.covered, r.newest.holes
 	stale := r.discardOld()
+	if err := r.findSnapshot(); err != nil {
+		return err
+	}
 	if err := r.replay(); err != nil {
 		return err
 	}
@@ -48,6 +55,9 @@ func (s *Spool) recover() error {
 	}
 	s.retired = nil
 	if err := s.removeOrphans(); err != nil {
+		return err
+	}
+	if err := s.dropSnapshots(keepSnapshots); err != nil {
 		return err
 	}
 	return s.j.reuse(stale, s.wantSpares(len(stale)))
@@ -108,12 +118,15 @@ func (r *recovery) findMark() error {
 			return err
 		}
 		list = r.counting(list, r.durable(r.segments[i], list, i == r.used-1))
+		if i == r.used-1 && len(list) > 0 {
+			r.tail = list[len(list)-1].end()
+		}
 		for _, rec := range slices.Backward(list) {
 			if rec.head.kind != recordMark || !rec.whole {
 				continue
 			}
 			if m, err := decodeMark(rec.meta); err == nil && m.first <= r.segments[i].gen {
-				r.newest = m
+				r.newest, r.marked = m, r.segments[i].gen
 				return nil
 			}
 		}
@@ -140,15 +153,22 @@ func (r *recovery) read(seg *segment) ([]record, error) {
 func (r *recovery) discardOld() (stale []*segment) {
 	j := r.s.j
 	j.spares, r.segments = r.segments[r.used:], r.segments[:r.used]
-	n := 0
-	for n < len(r.segments) && r.segments[n].gen < r.newest.first {
-		n++
-	}
-	stale, r.segments = r.segments[:n], r.segments[n:]
-	r.s.sealed = slices.Clone(r.segments)
+	listed := map[uint64]bool{}
 	for _, e := range r.newest.ends {
-		missing := !slices.ContainsFunc(r.segments, func(s *segment) bool { return s.gen == e.gen })
-		if missing && e.gen >= r.newest.first {
+		listed[e.gen] = true
+	}
+	var used []*segment
+	for _, seg := range r.segments {
+		if seg.gen < r.marked && !listed[seg.gen] {
+			stale = append(stale, seg)
+			continue
+		}
+		used = append(used, seg)
+		r.s.index.segs[uint32(seg.gen)] = seg
+	}
+	r.segments, r.s.sealed = used, slices.Clone(used)
+	for _, e := range r.newest.ends {
+		if r.s.index.segs[uint32(e.gen)] == nil {
 			r.damaged = true
 			r.s.log.Warningf("the log segment %s is missing", j.segmentName(e.gen))
 		}
@@ -158,17 +178,26 @@ func (r *recovery) discardOld() (stale []*segment) {
 
 // replay reads the log into the index.
 func (r *recovery) replay() error {
-	r.s.replaying = true
-	defer func() { r.s.replaying = false }()
+	s := r.s
+	s.replaying, s.index.loading = true, true
 	for i, seg := range r.segments {
+		last := i == len(r.segments)-1
+		if seg.gen < r.from.gen && !last {
+			seg.end = r.end(seg.gen)
+			continue
+		}
 		list, err := r.read(seg)
 		if err != nil {
 			return err
 		}
-		last := i == len(r.segments)-1
-		if err := r.segment(seg, list, r.durable(seg, list, last)); err != nil {
+		from := int64(0)
+		if seg.gen == r.from.gen {
+			from = r.from.off
+		}
+		if err := r.segment(seg, list, from, r.durable(seg, list, last)); err != nil {
 			return err
 		}
+		s.unindexed += seg.end - from
 		if last {
 			if err := r.confirm(seg, list); err != nil {
 				return err
@@ -176,12 +205,37 @@ func (r *recovery) replay() error {
 		}
 	}
 	r.buf = nil
-	for _, e := range r.s.index {
-		if e.open == 0 && e.debts == 0 {
-			r.s.strike(e)
+	s.replaying = false
+	r.settleAccounts()
+	return nil
+}
+
+// settleAccounts finds out what every segment is needed for, and strikes off
+// what is done with. Messages in segments that are not there are lost.
+func (r *recovery) settleAccounts() {
+	s := r.s
+	lost, over := s.index.recount()
+	for _, number := range lost {
+		r.damaged = true
+		s.log.Warningf("%s: message is lost: its segment of the log is missing", formatID(number))
+		s.strike(s.index.table.edit(number))
+	}
+	for _, number := range over {
+		if e := s.index.table.find(number); e != nil {
+			s.strike(e)
 		}
 	}
-	return nil
+	r.lastID = max(r.lastID, s.index.table.last())
+}
+
+// end is what the newest mark says of a finished segment.
+func (r *recovery) end(gen uint64) int64 {
+	for _, e := range r.newest.ends {
+		if e.gen == gen {
+			return e.off
+		}
+	}
+	return 0
 }
 
 // durable is the offset up to which the segment was durable for certain.
@@ -222,11 +276,14 @@ func (r *recovery) counting(list []record, limit int64) []record {
 	return list
 }
 
-// segment replays one segment. What is not whole below limit is damage; at or
-// behind limit it is the end of the log.
-func (r *recovery) segment(seg *segment, list []record, limit int64) error {
-	off := int64(0)
+// segment replays one segment from an offset on. What is not whole below limit
+// is damage; at or behind limit it is the end of the log.
+func (r *recovery) segment(seg *segment, list []record, from, limit int64) error {
+	off := from
 	for _, rec := range r.counting(list, limit) {
+		if rec.off < from {
+			continue
+		}
 		if rec.off > off {
 			if err := r.damage(seg, off, rec.off, "no record"); err != nil {
 				return err
@@ -316,26 +373,24 @@ func (s *Spool) resume() error {
 }
 
 // removeOrphans removes texts that no message refers to: of drafts that were
-// never committed, and of messages that are done with.
+// never committed, and of messages that are done with. A message whose text
+// should have a file but has none is lost.
 func (s *Spool) removeOrphans() error {
 	dir := filepath.Join(s.dir, bodiesDir)
 	names, err := s.fs.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	wanted := map[string]bool{}
-	for _, e := range s.index {
-		if e.file {
-			wanted[e.message.ID] = true
-		}
-	}
+	there := make(map[uint64]bool, len(names))
 	for _, name := range names {
-		if wanted[name] {
+		number, ok := ParseID(name)
+		if e := s.index.table.find(number); ok && e != nil && e.is(slotFile) {
+			there[number] = true
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return nil
+	return s.missFiles(there)
 }

@@ -1,17 +1,10 @@
 package spool
 
-import (
-	"errors"
-	"io/fs"
-	"os"
-	"slices"
-)
-
 // content is a decoded record. Of news (and keep) only those count whose text
 // is whole.
 type content struct {
 	changed *changed
-	keep    *kept
+	keep    *state
 	mark    *mark
 	texts   []bool
 }
@@ -30,8 +23,8 @@ func (r *recovery) decode(rec *record) (c content, why string) {
 		v, err = decodeChanged(rec.meta)
 		c.changed, news = &v, v.news
 	case recordKeep:
-		var v kept
-		v, err = decodeKept(rec.meta)
+		var v state
+		v, err = decodeState(rec.meta)
 		c.keep, news = &v, []stored{v.stored}
 	case recordMark:
 		var v mark
@@ -61,28 +54,36 @@ func (r *recovery) decode(rec *record) (c content, why string) {
 func (r *recovery) apply(seg *segment, rec *record, c content) {
 	s := r.s
 	at := place{seg.gen, rec.off}
-	off := rec.off + headSize + int64(len(rec.meta))
+	meta := int64(len(rec.meta))
+	off := rec.off + headSize + meta
 	switch {
 	case c.mark != nil:
 		s.boot = c.mark.boot
 		r.lastID = max(r.lastID, c.mark.ids)
-	case c.keep != nil:
-		r.applyKeep(seg, at, off, rec, c)
+	case c.keep != nil && c.texts[0]:
+		// With a damaged text, what an earlier record holds of it may be whole.
+		r.enter(newSlot(&c.keep.stored, at, off, meta))
+		r.replace(c.keep, at, meta)
 	case c.changed != nil:
-		for i, v := range c.changed.news {
+		each := meta / int64(max(len(c.changed.news)+len(c.changed.states), 1))
+		for i := range c.changed.news {
+			v := &c.changed.news[i]
 			if c.texts[i] {
-				e := r.enter(v)
-				e.lodge(seg, off, recordLength(v.inline())+int64(len(rec.meta))/int64(len(c.changed.news)))
+				r.enter(newSlot(v, at, off, each))
 			}
 			off += v.inline()
 		}
 		for _, v := range c.changed.settle {
 			s.applySettled(v, at)
 		}
-		for _, v := range c.changed.defers {
-			if e := s.index[v.id]; e != nil {
-				e.postpone(v)
-			}
+		for i := range c.changed.states {
+			r.replace(&c.changed.states[i], at, each)
+		}
+		for _, v := range c.changed.plans {
+			s.applyPlan(v)
+		}
+		for _, number := range c.changed.remove {
+			s.applyRemoved(number, at)
 		}
 		for _, v := range c.changed.undo {
 			s.applyUndone(v)
@@ -90,70 +91,47 @@ func (r *recovery) apply(seg *segment, rec *record, c content) {
 	}
 }
 
-// enter makes the entry of a message.
-func (r *recovery) enter(v stored) *entry {
-	e := r.s.newEntry(v)
-	r.s.index[v.id] = e
-	r.lastID = max(r.lastID, v.id)
-	return e
+// enter puts a message into the index, instead of what was known of it.
+func (r *recovery) enter(e slot) {
+	r.s.index.forget(e.number)
+	r.s.index.enter(e)
+	r.lastID = max(r.lastID, e.number)
 }
 
-// applyKeep replaces what is known of a message. When its text is damaged,
-// what an earlier record holds of it may still be whole, and stays.
-func (r *recovery) applyKeep(seg *segment, at place, off int64, rec *record, c content) {
+// replace takes the state of a message from a record. Of a message whose text
+// nobody knows there is nothing left to deliver.
+func (r *recovery) replace(v *state, at place, metaLen int64) {
 	s := r.s
-	if !c.texts[0] {
+	e := s.index.table.edit(v.id)
+	switch {
+	case e == nil && v.file:
+		r.enter(newSlot(&v.stored, at, 0, metaLen))
+	case e == nil || int(e.rcpts) != len(v.envelope.Recipients) || e.is(slotFile) != v.file:
 		return
+	default:
+		old := *e
+		r.enter(old)
 	}
-	if old := s.index[c.keep.id]; old != nil {
-		s.debts = slices.DeleteFunc(s.debts, func(d *debt) bool { return d.entry == old })
-		if old.open == 0 {
-			s.finished--
-		}
-		old.leave()
+	list := v.applied
+	applied := map[int]bool{}
+	for _, o := range list {
+		applied[o.Index] = true
 	}
-	e := r.enter(c.keep.stored)
-	e.lodge(seg, off, rec.head.length())
-	v := settled{id: e.id}
-	for _, i := range c.keep.done {
-		if !slices.ContainsFunc(c.keep.applied, func(o Outcome) bool { return o.Index == i }) {
-			v.outcomes = append(v.outcomes, Outcome{Index: i})
+	for _, i := range v.done {
+		if !applied[i] {
+			list = append(list, Outcome{Index: i})
 		}
 	}
-	v.outcomes = append(v.outcomes, c.keep.applied...)
-	e.postpone(c.keep.schedule)
-	s.applySettled(v, at)
-}
-
-// applyUndone opens recipients again.
-func (s *Spool) applyUndone(v undone) {
-	e := s.index[v.id]
-	if e == nil {
-		return
-	}
-	if e.open == 0 {
-		s.finished--
-	}
-	for _, i := range v.indices {
-		e.reopen(i)
-	}
-	s.debts = slices.DeleteFunc(s.debts, func(d *debt) bool {
-		drop := d.entry == e && slices.Contains(v.indices, d.outcome.Index)
-		if drop {
-			e.debts--
-		}
-		return drop
-	})
-	if e.open == 0 {
-		s.finished++
-	}
+	s.applySettled(settled{v.id, list}, at)
+	s.applyState(v, at, metaLen)
+	e = s.index.table.edit(v.id)
+	e.set(slotHeld, v.schedule.held)
 }
 
 // examine looks at the deliveries that no checkpoint has covered. In the same
 // boot the system still has every byte, so they count, whatever their reader
 // did since. After another boot only those count whose file is there and
-// whole; the other recipients are to be served again. It also sorts out
-// messages whose text has gone.
+// whole; the other recipients are to be served again.
 func (s *Spool) examine() error {
 	files := newMailfiles(s.fs)
 	lost := map[uint64][]int{}
@@ -161,54 +139,61 @@ func (s *Spool) examine() error {
 	for _, d := range s.debts {
 		a := d.outcome.Applied
 		switch {
+		case d.gone:
 		case s.boot != "" && d.boot == s.boot:
 			trusted++
 			s.meet(a)
 		case !files.whole(a):
-			lost[d.entry.id] = append(lost[d.entry.id], d.outcome.Index)
+			lost[d.number] = append(lost[d.number], d.outcome.Index)
 		}
 	}
-	for id, indices := range lost {
-		v := undone{id, indices}
+	if err := s.undo(lost); err != nil {
+		return err
+	}
+	if trusted > 0 {
+		return nil
+	}
+	for _, d := range s.debts {
+		if !d.gone {
+			s.index.acquit(d)
+			s.over(s.index.table.find(d.number))
+		}
+	}
+	s.debts, s.covered = nil, s.here()
+	return nil
+}
+
+// undo records that recipients are open again.
+func (s *Spool) undo(lost map[uint64][]int) error {
+	for number, indices := range lost {
+		v := undone{number, indices}
 		r := changed{undo: []undone{v}}
-		if _, _, _, err := s.put(recordChange, r.append(nil), nil); err != nil {
+		if _, _, err := s.put(recordChange, r.append(nil), nil); err != nil {
 			return err
 		}
 		s.applyUndone(v)
 	}
-	if trusted == 0 {
-		for _, d := range s.debts {
-			if d.entry.debts--; d.entry.debts == 0 && d.entry.open == 0 {
-				s.strike(d.entry)
-			}
-		}
-		s.debts, s.covered = nil, s.here()
-	}
-	return s.missFiles()
+	return nil
 }
 
-// missFiles drops messages whose text should have a file but has none of the
-// right size.
-func (s *Spool) missFiles() error {
-	for _, e := range s.index {
-		if !e.file {
-			continue
+// missFiles drops messages whose text should have a file that is not there.
+func (s *Spool) missFiles(there map[uint64]bool) error {
+	var lost []uint64
+	for _, l := range s.index.table.leaves {
+		for i := range l.n {
+			e := &l.slots[i]
+			if e.is(slotFile) && !there[e.number] && s.index.open(e) > 0 {
+				lost = append(lost, e.number)
+			}
 		}
-		size := int64(-1)
-		f, err := s.fs.Open(s.bodyName(e.id), os.O_RDONLY)
-		if err == nil {
-			size, err = f.Size()
-			f.Close()
+	}
+	for _, number := range lost {
+		sender := "unknown sender"
+		if _, st, err := s.look(number); err == nil {
+			sender = "<" + st.envelope.Sender + ">"
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if size == e.message.Size {
-			continue
-		}
-		s.log.Warningf("%s: message from <%s> is lost: its text in %s is missing or cut short",
-			e.message.ID, e.message.Envelope.Sender, s.bodyName(e.id))
-		if err := s.drop(e); err != nil {
+		s.log.Warningf("%s: message from %s is lost: its text in %s is missing", formatID(number), sender, s.bodyName(number))
+		if err := s.drop(number); err != nil {
 			return err
 		}
 	}

@@ -113,6 +113,7 @@ func TestSpaceComesBack(t *testing.T) {
 func TestMoveManyReasons(t *testing.T) {
 	d := newMailDisk()
 	o := simOptions(d.process(), 1)
+	o.CheckpointBytes = o.SegmentSize / 2
 	s := mustOpen(t, "/spool", o)
 	defer mustClose(t, s)
 	e := testEnvelope(1)

@@ -26,6 +26,7 @@ type simDisk struct {
 	ops   []simOp // changes to directories that are not durable
 	epoch int     // of the process that may work
 	calls int     // that could change something
+	seq   int     // of the newest write or change to a directory
 	cutAt int     // the call at which the power goes; 0: never
 	locks map[string]int
 
@@ -45,12 +46,14 @@ type simFile struct {
 type simWrite struct {
 	off  int64
 	data []byte
+	seq  int // orders writes and changes to directories
 }
 
 // simOp is a name that came (file not nil) or went.
 type simOp struct {
 	from, to string // rename: both; create: to; remove: from
 	file     *simFile
+	seq      int
 }
 
 var errCut = errors.New("the process has ended")
@@ -75,16 +78,33 @@ func (d *simDisk) kill() {
 	d.epoch++
 }
 
+// fate says which unsynced changes survive a power cut: none, all, every other
+// one, nearly all, or those before some moment.
+func (d *simDisk) fate(rng *rand.Rand) func(seq int) bool {
+	until := d.seq - rng.IntN(min(d.seq, 60)+1)
+	switch rng.IntN(6) {
+	case 0:
+		return func(int) bool { return false }
+	case 1:
+		return func(int) bool { return true }
+	case 2:
+		return func(seq int) bool { return seq <= until }
+	case 3:
+		return func(int) bool { return rng.IntN(16) > 0 }
+	default:
+		return func(int) bool { return rng.IntN(2) == 0 }
+	}
+}
+
 // cut ends the system.
 func (d *simDisk) cut(rng *rand.Rand) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.epoch++
 	d.cutAt = 0
-	style := rng.IntN(4) // 0: nothing survives, 1: all does, else: some
-	survives := func() bool { return style == 1 || style > 1 && rng.IntN(2) == 0 }
+	survives := d.fate(rng)
 	for _, op := range d.ops {
-		if survives() {
+		if survives(op.seq) {
 			d.keep(op)
 		}
 	}
@@ -93,7 +113,7 @@ func (d *simDisk) cut(rng *rand.Rand) {
 		for _, w := range f.pending {
 			for off := 0; off < len(w.data); {
 				n := min(512-int(w.off+int64(off))%512, len(w.data)-off)
-				if survives() {
+				if survives(w.seq) {
 					f.disk = overwrite(f.disk, w.off+int64(off), w.data[off:off+n])
 				}
 				off += n
@@ -142,10 +162,16 @@ func (d *simDisk) rename(from, to string, f *simFile) {
 	if to != "" {
 		d.files[to] = f
 	}
-	d.ops = append(d.ops, simOp{from, to, f})
+	d.seq++
+	d.ops = append(d.ops, simOp{from, to, f, d.seq})
 }
 
-func (f *simFile) sync() { f.disk, f.pending = slices.Clone(f.data), nil }
+func (f *simFile) sync() {
+	for _, w := range f.pending {
+		f.disk = overwrite(f.disk, w.off, w.data)
+	}
+	f.pending = nil
+}
 
 // simView is one process's access to the disk.
 type simView struct {
@@ -386,7 +412,8 @@ func (h *simHandle) write(p []byte, off int64) (int, error) {
 		h.v.d.space -= grow
 	}
 	h.f.data = overwrite(h.f.data, off, p)
-	h.f.pending = append(h.f.pending, simWrite{off, slices.Clone(p)})
+	h.v.d.seq++
+	h.f.pending = append(h.f.pending, simWrite{off, slices.Clone(p), h.v.d.seq})
 	return len(p), nil
 }
 

@@ -56,8 +56,12 @@ func (j *journal) stopPreparing(stop chan struct{}) {
 	close(stop)
 }
 
-// makeSpare makes one segment file, with its blocks in place.
+// makeSpare makes one segment file, with its blocks in place, unless there are
+// files that only lack a name.
 func (j *journal) makeSpare() error {
+	if list := j.takeUnnamed(); len(list) > 0 {
+		return j.name(list)
+	}
 	name := filepath.Join(j.dir, prepareName)
 	f, err := j.fs.Open(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR)
 	if err != nil {
@@ -68,13 +72,11 @@ func (j *journal) makeSpare() error {
 		err = f.Datasync()
 	}
 	if err == nil {
-		err = j.name([]*segment{{file: f, size: j.size}}, []string{name})
+		return j.name([]*segment{{file: f, size: j.size}})
 	}
-	if err != nil {
-		f.Close()
-		if rmErr := j.fs.Remove(name); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
-			err = errors.Join(err, rmErr)
-		}
+	f.Close()
+	if rmErr := j.fs.Remove(name); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
+		err = errors.Join(err, rmErr)
 	}
 	return err
 }
@@ -92,52 +94,68 @@ func (j *journal) reuse(dead []*segment, want int) error {
 	}
 	var err error
 	if len(again) > 0 {
-		err = j.recycle(again)
+		err = j.name(again)
 	}
 	return errors.Join(err, j.discard(drop))
 }
 
-// recycle gives dead segments new generations; they are spares then.
-func (j *journal) recycle(dead []*segment) error {
-	names := make([]string, len(dead))
-	for i, s := range dead {
-		names[i] = j.segmentName(s.gen)
-	}
-	return j.name(dead, names)
-}
-
 // name gives files the next generations and makes the names durable. Only
 // then may records go there. Spares become ready in the order of their
-// generations, because naming is held throughout.
-func (j *journal) name(list []*segment, from []string) error {
+// generations, because naming is held throughout. What could not get a name
+// for want of space is kept for the next makeSpare.
+func (j *journal) name(list []*segment) error {
 	j.naming.Lock()
 	defer j.naming.Unlock()
-	for i, s := range list {
-		gen := j.lastGen + 1
-		if err := j.fs.Rename(from[i], j.segmentName(gen)); err != nil {
-			return err
+	var err error
+	named := 0
+	for ; named < len(list); named++ {
+		s, gen := list[named], j.lastGen+1
+		if err = j.fs.Rename(j.fileName(s), j.segmentName(gen)); err != nil {
+			break
 		}
 		j.lastGen = gen
 		*s = segment{gen: gen, file: s.file, size: s.size}
 	}
-	err := j.fs.SyncDir(j.dir)
+	syncErr := j.fs.SyncDir(j.dir)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err != nil {
-		j.fail(fmt.Errorf("sync the log's directory: %w", err))
-		return err
+	switch {
+	case noSpace(syncErr):
+		named = 0
+	case syncErr != nil:
+		j.fail(fmt.Errorf("sync the log's directory: %w", syncErr))
 	}
-	j.spares = append(j.spares, list...)
-	j.spareErr = nil
-	j.change.Broadcast()
-	return nil
+	j.unnamed = append(j.unnamed, list[named:]...)
+	if named > 0 && syncErr == nil {
+		j.spares = append(j.spares, list[:named]...)
+		j.spareErr = nil
+		j.change.Broadcast()
+	}
+	return errors.Join(err, syncErr)
+}
+
+// fileName is the name that a segment has now.
+func (j *journal) fileName(s *segment) string {
+	if s.gen == 0 {
+		return filepath.Join(j.dir, prepareName)
+	}
+	return j.segmentName(s.gen)
+}
+
+// takeUnnamed returns what could not get a name.
+func (j *journal) takeUnnamed() []*segment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	list := j.unnamed
+	j.unnamed = nil
+	return list
 }
 
 // discard removes dead segments that are not worth keeping as spares.
 func (j *journal) discard(dead []*segment) error {
 	var errs []error
 	for _, s := range dead {
-		errs = append(errs, s.file.Close(), j.fs.Remove(j.segmentName(s.gen)))
+		errs = append(errs, s.file.Close(), j.fs.Remove(j.fileName(s)))
 	}
 	return errors.Join(errs...)
 }

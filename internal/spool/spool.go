@@ -3,10 +3,9 @@ package spool
 import (
 	"fmt"
 	"io"
-	"iter"
 	"path/filepath"
-	"slices"
 	"sync"
+	"time"
 )
 
 // Spool is an open spool. Its methods may be called at any time by any number
@@ -23,21 +22,29 @@ type Spool struct {
 	checkpointing sync.Mutex // one checkpoint at a time
 
 	mu        sync.Mutex
-	index     map[uint64]*entry
-	sealed    []*segment // finished segments, oldest first
-	debts     []*debt    // deliveries since the last checkpoint, in the order of the log
-	retired   []uint64   // messages struck off whose text has a file to be removed
-	finished  int        // entries in index without open recipients
-	cached    int64      // bytes of texts in memory
-	fresh     int64      // bytes of log since the last checkpoint
-	covered   place      // as in the newest mark
-	lastID    uint64     // given out
-	maxID     uint64     // may be given out: so it stands in a durable mark
-	boot      string     // identity of the kernel
-	replaying bool       // nothing is struck off: a later record may open it again
+	index     index
+	sealed    []*segment        // finished segments, oldest first
+	debts     []*debt           // deliveries since the last checkpoint, in the order of the log
+	retired   []uint64          // messages struck off whose text has a file to be removed
+	texts     map[uint64][]byte // of new messages, until they are first postponed
+	cached    int               // bytes of them
+	fresh     int64             // bytes of log since the last checkpoint
+	unindexed int64             // and since the last snapshot
+	covered   place             // as in the newest mark
+	holes     uint64            // as in the newest mark
+	lastID    uint64            // given out
+	maxID     uint64            // may be given out: so it stands in a durable mark
+	boot      string            // identity of the kernel
+	replaying bool              // nothing is struck off: a later record may open it again
 	closed    bool
 	moved     int64
 	rounds    int64 // checkpoints
+
+	snapshots []snapshotFile // in store, oldest first
+	cramped   bool           // there was no space for a second one
+	lastSnap  uint64         // sequence number
+
+	room room
 
 	devices devices
 
@@ -46,10 +53,6 @@ type Spool struct {
 	stop  chan struct{}
 	tasks sync.WaitGroup
 }
-
-// cacheLimit bounds the texts of messages that are kept in memory until their
-// first delivery attempt.
-const cacheLimit = 32 << 20
 
 // idBlock is how many ids a mark reserves, so that none is given out twice
 // although most are never recorded.
@@ -61,36 +64,6 @@ const idBlock = 1 << 20
 // longer be recorded and would be done twice.
 func (s *Spool) Err() error { return s.j.illness() }
 
-// Pending tells all messages with open recipients, the oldest first: after
-// Open, what the queue has to begin with. Messages that end while the sequence
-// is read are left out, and so are later ones.
-func (s *Spool) Pending() iter.Seq[Pending] {
-	return func(yield func(Pending) bool) {
-		s.mu.Lock()
-		ids := make([]uint64, 0, len(s.index))
-		for id, e := range s.index {
-			if e.open > 0 {
-				ids = append(ids, id)
-			}
-		}
-		s.mu.Unlock()
-		slices.Sort(ids)
-		for _, id := range ids {
-			s.mu.Lock()
-			e := s.index[id]
-			open := e != nil && e.open > 0
-			var p Pending
-			if open {
-				p = e.pending()
-			}
-			s.mu.Unlock()
-			if open && !yield(p) {
-				return
-			}
-		}
-	}
-}
-
 // Stats returns the figures of this moment.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
@@ -98,8 +71,8 @@ func (s *Spool) Stats() Stats {
 	s.j.mu.Lock()
 	defer s.j.mu.Unlock()
 	st := Stats{
-		Messages:    len(s.index) - s.finished,
-		Unstruck:    s.finished,
+		Messages:    s.index.table.n - s.index.finished,
+		Unstruck:    s.index.finished,
 		Segments:    len(s.sealed) + 1,
 		Spares:      len(s.j.spares),
 		Records:     s.j.records,
@@ -107,42 +80,46 @@ func (s *Spool) Stats() Stats {
 		Checkpoints: s.rounds,
 		Moved:       s.moved,
 	}
-	st.LogBytes = int64(st.Segments) * s.j.size
-	for _, seg := range s.sealed {
+	for _, seg := range append(s.sealed[:len(s.sealed):len(s.sealed)], s.j.active) {
+		st.LogBytes += seg.size
 		st.LiveBytes += seg.live
 	}
-	st.LiveBytes += s.j.active.live
+	if n := len(s.snapshots); n > 0 {
+		st.SnapshotBytes = s.snapshots[n-1].size
+		st.SnapshotLag = s.unindexed
+		st.SnapshotTime = s.snapshots[n-1].made
+	}
 	return st
 }
 
-// put places a record and returns where, in which segment, and the tick to
-// wait for. The caller holds mu. The record's content is at most half a
-// segment.
-func (s *Spool) put(kind recordType, meta []byte, blobs [][]byte) (place, *segment, int64, error) {
+// put places a record and returns where, and the tick to wait for. The caller
+// holds mu. The record's content is at most half a segment.
+func (s *Spool) put(kind recordType, meta []byte, blobs [][]byte) (place, int64, error) {
 	content := int64(len(meta))
 	for _, b := range blobs {
 		content += int64(len(b))
 	}
 	if content > s.j.size/2 {
-		return place{}, nil, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, content)
+		return place{}, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, content)
 	}
 	if !s.j.fits(content) {
 		if err := s.begin(); err != nil {
-			return place{}, nil, 0, err
+			return place{}, 0, err
 		}
 		if !s.j.fits(content) {
-			return place{}, nil, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, content)
+			return place{}, 0, fmt.Errorf("%w: %d bytes", ErrTooLarge, content)
 		}
 	}
 	at, tick, err := s.j.append(kind, meta, blobs)
 	if err != nil {
-		return place{}, nil, 0, err
+		return place{}, 0, err
 	}
 	s.fresh += recordLength(content)
+	s.unindexed += recordLength(content)
 	if s.fresh > s.opt.CheckpointBytes {
 		nudge(s.due)
 	}
-	return at, s.j.active, tick, nil
+	return at, tick, nil
 }
 
 // begin starts the next segment and puts a mark at its head.
@@ -154,6 +131,7 @@ func (s *Spool) begin() error {
 	if finished != nil {
 		s.sealed = append(s.sealed, finished)
 	}
+	s.index.segs[uint32(s.j.active.gen)] = s.j.active
 	_, _, err = s.j.append(recordMark, s.mark(), nil)
 	return err
 }
@@ -171,7 +149,7 @@ func (s *Spool) putMark() (tick int64, err error) {
 
 // mark encodes the mark for this moment.
 func (s *Spool) mark() []byte {
-	m := mark{boot: s.boot, ids: s.maxID, first: s.first().gen, covered: s.covered}
+	m := mark{boot: s.boot, ids: s.maxID, first: s.first().gen, covered: s.covered, holes: s.holes}
 	for _, seg := range s.sealed {
 		m.ends = append(m.ends, end{seg.gen, seg.end})
 	}
@@ -186,42 +164,12 @@ func (s *Spool) first() *segment {
 	return s.j.active
 }
 
-// over strikes a message off if it is done with. The caller holds mu.
-func (s *Spool) over(e *entry) {
-	if e.open == 0 && e.debts == 0 && e.pins == 0 && !e.gone && !s.replaying {
-		s.strike(e)
-	}
-}
-
-// strike removes a message that is done with from the index. The caller holds
-// mu and has seen that nothing is open or owed.
-func (s *Spool) strike(e *entry) {
-	s.uncache(e)
-	e.leave()
-	e.gone = true
-	s.finished--
-	delete(s.index, e.id)
-	if e.file {
-		s.retired = append(s.retired, e.id)
-	}
-}
-
-// cache keeps the text of a new message for its first delivery.
-func (s *Spool) cache(e *entry, text []byte) {
-	if s.cached+int64(cap(text)) <= cacheLimit {
-		e.text = text
-		s.cached += int64(cap(text))
-	}
-}
-
-func (s *Spool) uncache(e *entry) {
-	s.cached -= int64(cap(e.text))
-	e.text = nil
-}
-
 func (s *Spool) bodyName(id uint64) string {
 	return filepath.Join(s.dir, bodiesDir, formatID(id))
 }
+
+// observe tells how long an operation took that began then.
+func (s *Spool) observe(what string, began time.Time) { s.opt.Observe(what, s.opt.Now().Sub(began)) }
 
 // nudge wakes the goroutine that reads ch, now or when it next looks.
 func nudge(ch chan struct{}) {

@@ -3,7 +3,6 @@ package table
 import (
 	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -81,7 +80,7 @@ func (f *File[T]) Content() T {
 
 // examine reads the file again if it changed and stands still.
 func (f *File[T]) examine(now time.Time) {
-	info, err := os.Stat(f.path)
+	info, err := f.o.Stat(f.path)
 	if err != nil {
 		f.complain(OpenError(f.path, err))
 		return
@@ -123,7 +122,7 @@ func (f *File[T]) load() error {
 	for range 3 {
 		var whole bool
 		var err error
-		if data, id, whole, err = readFile(f.path); err != nil {
+		if data, id, whole, err = readFile(f.o, f.path); err != nil {
 			return OpenError(f.path, err)
 		}
 		if whole {
@@ -141,8 +140,8 @@ func (f *File[T]) load() error {
 
 // readFile returns the bytes of a file, its identity before they were read, and
 // whether it was the same after.
-func readFile(path string) (data []byte, id identity, whole bool, err error) {
-	file, err := os.Open(path)
+func readFile(o *Opener, path string) (data []byte, id identity, whole bool, err error) {
+	file, err := o.OpenFile(path)
 	if err != nil {
 		return nil, id, false, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strings"
 
 	"postern/internal/address"
@@ -147,7 +146,7 @@ func (p *listParser) file(path string, it item, depth int) {
 		p.fail(it, 0, fmt.Errorf("open %s: files are nested more than %d deep", path, maxInclusion))
 		return
 	}
-	data, err := os.ReadFile(path)
+	data, err := p.o.ReadFile(path)
 	if err != nil {
 		p.fail(it, 0, OpenError(path, err))
 		return

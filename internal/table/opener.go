@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,6 +41,10 @@ type Opener struct {
 	// Param looks up a main.cf parameter, for the .cf files that are written as
 	// parameters of a common prefix. nil: there are none.
 	Param func(name string) (value string, at origin.At, ok bool)
+
+	// Helper opens files that this process may not read; when it
+	// cannot either, the error is that of the process. nil: there is nobody to ask.
+	Helper func(name string) (*os.File, error)
 
 	// Approved says whether proxy_read_maps lists "proxy:type:name". nil: every
 	// table is approved.
@@ -114,7 +119,7 @@ func (o *Opener) Open(ctx context.Context, spec string, use Use) (Table, error) 
 	asked := spec
 	spec = Direct(spec)
 	typ, name, ok := strings.Cut(spec, ":")
-	if !ok || typ == "" || name == "" {
+	if !ok || typ == "" || name == "" && typ != nameless {
 		return newFailed(spec, use, fmt.Errorf("%w instead of %q", errForm, spec))
 	}
 	construct := o.Types[typ]
@@ -133,11 +138,15 @@ func (o *Opener) Open(ctx context.Context, spec string, use Use) (Table, error) 
 	}
 	// A name in braces, and a type that says so, is text of the parameter
 	// itself: its rows have the place of this use.
-	if err != nil || t.Traits().InPlace || name[0] == '{' {
+	if err != nil || t.Traits().InPlace || strings.HasPrefix(name, "{") {
 		key = shareKey{}
 	}
 	return o.keep(key, t), err
 }
+
+// nameless is the type whose tables need no name: there is one world of MTA-STS
+// policies.
+const nameless = "mta-sts"
 
 // Direct is the table that spec means without the prefix "proxy:".
 func Direct(spec string) string {

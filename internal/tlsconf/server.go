@@ -11,9 +11,11 @@ import (
 	"time"
 )
 
-// Server are the TLS parameters of a listener.
+// Server are the TLS parameters of a listener. Its certificate files may be
+// those of a client too: see ClientCertificate.
 type Server struct {
 	ChainFiles []string // smtpd_tls_chain_files; with it the pairs below are not looked at
+	ChainName  string   // the parameter of ChainFiles, for messages; "" is that one
 	Pairs      []Pair   // smtpd_tls_cert_file, smtpd_tls_eccert_file, smtpd_tls_dcert_file
 	Protocols  string   // smtpd_tls_protocols, or smtpd_tls_mandatory_protocols where TLS is required
 	Ciphers    string   // smtpd_tls_ciphers, or smtpd_tls_mandatory_ciphers; "" is medium
@@ -39,15 +41,6 @@ var ErrNoCertificates = errors.New("no server certs available")
 // which reads them again when their files change. Errors name the parameter and
 // the file; one for a Server without files wraps ErrNoCertificates.
 func (s Server) Config() (*tls.Config, error) {
-	if s.Now == nil {
-		s.Now = time.Now
-	}
-	if s.Stat == nil {
-		s.Stat = os.Stat
-	}
-	if s.ReadFile == nil {
-		s.ReadFile = os.ReadFile
-	}
 	if s.Ciphers == "" {
 		s.Ciphers = "medium"
 	}
@@ -59,18 +52,51 @@ func (s Server) Config() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("smtpd_tls_ciphers: %w", err)
 	}
-	k := &keeper{Server: s}
-	k.stamps = k.look()
-	if k.certs, err = k.load(); err != nil {
+	k, err := s.keep()
+	if err != nil {
 		return nil, err
 	}
-	k.checked = s.Now()
 	return &tls.Config{
 		MinVersion:     lowest,
 		MaxVersion:     highest,
 		CipherSuites:   suites,
 		GetCertificate: k.get,
 	}, nil
+}
+
+// ClientCertificate reads the certificates and returns what chooses among them
+// when a server asks for one: the first that the server can use, or none. The
+// files are read again when they change. Errors are those of Config.
+func (s Server) ClientCertificate() (func(*tls.CertificateRequestInfo) (*tls.Certificate, error), error) {
+	k, err := s.keep()
+	if err != nil {
+		return nil, err
+	}
+	return k.choose, nil
+}
+
+// keep reads the certificates for the first time.
+func (s Server) keep() (*keeper, error) {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.Stat == nil {
+		s.Stat = os.Stat
+	}
+	if s.ReadFile == nil {
+		s.ReadFile = os.ReadFile
+	}
+	if s.ChainName == "" {
+		s.ChainName = "smtpd_tls_chain_files"
+	}
+	k := &keeper{Server: s}
+	k.stamps = k.look()
+	var err error
+	if k.certs, err = k.load(); err != nil {
+		return nil, err
+	}
+	k.checked = s.Now()
+	return k, nil
 }
 
 // keeper holds the certificates and knows when they were read.
@@ -134,6 +160,23 @@ func (k *keeper) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return &certs[0], nil // the client decides
 }
 
+// choose chooses our certificate for a server. The authorities that the server
+// names are a hint: one that no certificate heeds is overlooked, as a server that
+// only compares fingerprints may name any.
+func (k *keeper) choose(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	certs := k.current()
+	unhinted := *request
+	unhinted.AcceptableCAs = nil
+	for _, r := range []*tls.CertificateRequestInfo{request, &unhinted} {
+		for i := range certs {
+			if r.SupportsCertificate(&certs[i]) == nil {
+				return &certs[i], nil
+			}
+		}
+	}
+	return &tls.Certificate{}, nil // none
+}
+
 // current returns the certificates, read again if their files changed.
 func (k *keeper) current() []tls.Certificate {
 	k.mu.Lock()
@@ -177,7 +220,7 @@ func (k *keeper) load() ([]tls.Certificate, error) {
 			certs = append(certs, list...)
 		}
 		if err != nil {
-			return nil, fileError("smtpd_tls_chain_files", file, err)
+			return nil, fileError(k.ChainName, file, err)
 		}
 	}
 	if len(k.ChainFiles) > 0 {

@@ -30,6 +30,13 @@
 // medium adds AES with RSA key exchange; low and export add 3DES. RC4 and null
 // ciphers do not exist here. See Suites.
 //
+// # Servers
+//
+// What makes the certificate of another server good is in Client: an authority
+// (Roots, or Anchors instead), the names in it (Matching), or its fingerprint.
+// Which of them is asked for where is decided in package tlspolicy; TLSA records
+// are compared in package dane.
+//
 // It imports only the standard library.
 package tlsconf
 

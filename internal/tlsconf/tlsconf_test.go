@@ -294,7 +294,7 @@ func TestClientLevels(t *testing.T) {
 	path := files(t, map[string][]byte{"ca": ca.PEM, "stranger": stranger.PEM, "text": []byte("x")})
 	roots := func(file, directory string, system bool) *x509.CertPool {
 		t.Helper()
-		pool, err := tlsconf.Roots(file, directory, system)
+		pool, err := tlsconf.Roots("smtp_", file, directory, system)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func TestClientErrors(t *testing.T) {
 		{path("text"), "", "smtp_tls_CAfile: " + path("text") + ": no certificates found"},
 		{"", path("gone"), "smtp_tls_CApath: " + path("gone") + ": no such file"},
 	} {
-		if _, err := tlsconf.Roots(test.file, test.directory, false); !hasError(err, test.want) {
+		if _, err := tlsconf.Roots("smtp_", test.file, test.directory, false); !hasError(err, test.want) {
 			t.Errorf("Roots(%q, %q): error %v, want %q", test.file, test.directory, err, test.want)
 		}
 	}
@@ -367,6 +367,7 @@ func TestClientErrors(t *testing.T) {
 func TestParseLevel(t *testing.T) {
 	for name, want := range map[string]tlsconf.Level{
 		"": tlsconf.None, "none": tlsconf.None, "may": tlsconf.May, "Encrypt": tlsconf.Encrypt, "verify": tlsconf.Verify, "secure": tlsconf.Secure,
+		"dane": tlsconf.Dane, "DANE-only": tlsconf.DaneOnly, "fingerprint": tlsconf.Fingerprint,
 	} {
 		if got, err := tlsconf.ParseLevel(name); got != want || err != nil {
 			t.Errorf("ParseLevel(%q) = %v, %v; want %v", name, got, err, want)
@@ -375,7 +376,7 @@ func TestParseLevel(t *testing.T) {
 			t.Errorf("%v.Required() = %v", want, want.Required())
 		}
 	}
-	if _, err := tlsconf.ParseLevel("dane"); !hasError(err, `unknown TLS security level "dane"`) {
+	if _, err := tlsconf.ParseLevel("danish"); !hasError(err, `unknown TLS security level "danish"`) {
 		t.Errorf("error %v", err)
 	}
 }

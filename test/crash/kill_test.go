@@ -78,7 +78,11 @@ func isMbox(box int) bool { return box >= boxes-mboxes }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	bin, err := filepath.Abs("../../bin/postern")
+	bin := os.Getenv("POSTERN_BIN")
+	if bin == "" {
+		bin = "../../bin/postern"
+	}
+	bin, err := filepath.Abs(bin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +142,7 @@ func (w *world) start() {
 	defer log.Close()
 	w.cmd = exec.Command(w.bin, "serve", "-c", w.dir)
 	w.cmd.Stdout, w.cmd.Stderr = log, log
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := w.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -156,7 +160,8 @@ func (w *world) kill() {
 	if w.cmd == nil {
 		return
 	}
-	_ = w.cmd.Process.Kill()
+	// The whole group: the server and, when root runs the test, its helper.
+	_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL)
 	_ = w.cmd.Wait()
 	w.cmd = nil
 }

@@ -41,9 +41,9 @@ service lmtp {
 }
 `
 
-// dovecot starts the private Dovecot and waits for its sockets; what it returns
-// stops it.
-func (w *world) dovecot() (stop func()) {
+// dovecot starts the private Dovecot, with more lines in its configuration, and
+// waits for its sockets; what it returns stops it.
+func (w *world) dovecot(more ...string) (stop func()) {
 	w.t.Helper()
 	program := need(w.t, "dovecot")
 	if _, err := os.Stat("/usr/lib/dovecot/lmtp"); err != nil {
@@ -64,7 +64,7 @@ func (w *world) dovecot() (stop func()) {
 		users.WriteString(name + "@example.org:{plain}secret:{uid}:{gid}::{dir}/mail/" + name + "::\n")
 	}
 	w.write("etc/dovecot-users", users.String())
-	w.write("etc/dovecot.conf", dovecotConf+extra)
+	w.write("etc/dovecot.conf", dovecotConf+extra+strings.Join(more, ""))
 	end := background(w.t, w.path("dovecot.out"), program, "-F", "-c", w.path("etc/dovecot.conf"))
 	w.eventually("Dovecot", func() bool {
 		for _, a := range [][2]string{{"unix", w.path("queue/private/lmtp")}, {"tcp", "127.0.0.1:" + w.port2}} {

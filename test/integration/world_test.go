@@ -29,6 +29,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait for something that has to happen.
@@ -86,6 +88,7 @@ type world struct {
 // server is not started yet.
 func newWorld(t *testing.T, mainCF string) *world {
 	t.Helper()
+	must(t, unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	w := &world{t: t, bin: program(t), dir: t.TempDir(), port: freePort(t), port2: freePort(t), uid: os.Getuid(), gid: os.Getgid()}
 	if w.uid == 0 {
 		w.uid, w.gid = 5000, 5000
@@ -196,7 +199,7 @@ func (w *world) launch() {
 	defer log.Close()
 	w.cmd = exec.Command(w.bin, "serve", "-c", w.path("etc"))
 	w.cmd.Stdout, w.cmd.Stderr = log, log
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: w.cred, Pdeathsig: syscall.SIGKILL}
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: w.cred, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	must(w.t, w.cmd.Start())
 	ended, cmd := make(chan error, 1), w.cmd
 	go func() { ended <- cmd.Wait() }()
@@ -260,9 +263,20 @@ func (w *world) stop() {
 
 func (w *world) kill() {
 	if w.cmd != nil {
-		_ = w.cmd.Process.Kill()
+		_ = syscall.Kill(-w.cmd.Process.Pid, syscall.SIGKILL) // with its helper, when root runs the test
 		<-w.ended
+		w.reap()
 		w.cmd = nil
+	}
+}
+
+// reap waits for what is left of the server's group, whose files may still be
+// open: newWorld has made this process its parent.
+func (w *world) reap() {
+	for {
+		if _, err := syscall.Wait4(-w.cmd.Process.Pid, nil, 0, nil); err != nil && err != syscall.EINTR {
+			return
+		}
 	}
 }
 

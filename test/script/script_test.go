@@ -33,6 +33,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"golang.org/x/sys/unix"
 	"postern/internal/cli"
 )
 
@@ -181,7 +182,8 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	log, err := os.OpenFile(ts.MkAbs("server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	ts.Check(err)
 	w.cmd.Stdout, w.cmd.Stderr = log, log
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	ts.Check(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) // of the server that a helper leaves behind
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	ts.Check(w.cmd.Start())
 	log.Close()
 	ts.Defer(func() { end(w, syscall.SIGKILL) })
@@ -217,9 +219,23 @@ func end(w *world, sig syscall.Signal) {
 	if w.cmd == nil {
 		return
 	}
-	_ = w.cmd.Process.Signal(sig)
+	if sig == syscall.SIGKILL { // with its helper, when root runs the test
+		_ = syscall.Kill(-w.cmd.Process.Pid, sig)
+		defer reap(w.cmd.Process.Pid)
+	} else {
+		_ = w.cmd.Process.Signal(sig)
+	}
 	_ = w.cmd.Wait()
 	w.cmd = nil
+}
+
+// reap waits for what is left of a group whose leader has been waited for.
+func reap(group int) {
+	for {
+		if _, err := syscall.Wait4(-group, nil, 0, nil); err != nil && err != syscall.EINTR {
+			return
+		}
+	}
 }
 
 func halt(ts *testscript.TestScript, neg bool, args []string)  { end(theWorld(ts), syscall.SIGTERM) }

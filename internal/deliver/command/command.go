@@ -7,7 +7,17 @@
 // given in full, its input a file, and its output collected up to a limit. When
 // the time limit is over, the whole group is killed.
 //
-// It imports privsep and golang.org/x/sys/unix.
+// Direct runs programs as children of this process; the client of the helper
+// process has it do that. Feed writes a message to a program, Argv decides when a
+// shell is needed, and Status makes a delivery status of how a program ended:
+// sysexits.h, or an enhanced status code at the start of what it said.
+//
+// Limits: the output of what a program leaves in the background is waited for a
+// second, then it loses its standard output. Such children are not killed, unless
+// the time limit is over before the program has ended. The file mode mask is that
+// of the process that runs the program.
+//
+// It imports deliver, privsep and golang.org/x/sys/unix.
 package command
 
 import (

@@ -1,18 +1,41 @@
 // Package local is the agent for mail of system users, as local(8) of Postfix
 // does it: user@localdomain goes to the user's mailbox, or wherever aliases(5)
-// send it. Which targets a recipient has is for the Resolver to say; this
-// package carries them out:
+// and the user's .forward file send it. Which targets a recipient has is for the
+// Resolver to say; this package carries them out:
 //
 //	mailbox    written as the user, by package mailbox: /var/mail/USER or home_mailbox
+//	file       the same, for /file/name and ~/file/name of a list
+//	command    run by package command: |command of a list, or mailbox_command
 //	forward    a new message to the addresses, with "Delivered-To: RECIPIENT" in front
-//	transport  handed to another agent (mailbox_transport)
+//	transport  handed to another agent (mailbox_transport, fallback_transport)
 //	discard    taken and dropped
 //	bounce     refused for good
 //	defer      tried again later
 //
 // Before anything else the header of the message is searched for a Delivered-To
-// line with the recipient's own address. When there is one, the message has been
-// here before, and bounces: 5.4.6 mail forwarding loop for ADDRESS.
+// line with the recipient's own address, and before each delivery for one with
+// the address of the list member that it is for. When there is one, the message
+// has been here before, and bounces: 5.4.6 mail forwarding loop for ADDRESS.
+//
+// # Commands
+//
+// A command reads the message from its standard input:
+//
+//	From sender@client.example  Mon Jun  3 14:05:09 2024
+//	Return-Path: <sender@client.example>
+//	X-Original-To: team@example.com
+//	Delivered-To: john@example.com
+//	(the message)
+//
+// It runs with the rights of the user whose .forward file or mailbox it is, of
+// the owner of the alias or :include: file, and where that is root with those of
+// default_privs. Its environment is PATH, what export_environment names, and
+// HOME, SHELL, LOGNAME, USER, LOCAL, DOMAIN, EXTENSION, SENDER, RECIPIENT and
+// ORIGINAL_RECIPIENT, in which characters that command_expansion_filter does not
+// list are '_'. CLIENT_* and SASL_* of Postfix are not kept with a message. When
+// there are shell meta characters in a command, /bin/sh runs it
+// (local_command_shell: that one in any case). Its exit status means what package
+// command says.
 //
 // # Several targets
 //
@@ -25,30 +48,40 @@
 //
 // When a deferred recipient is tried again, targets that took the message are
 // left out. That is remembered in memory, for a bounded number of recipients.
-// After a restart a Maildir knows the message by its file name; an mbox, or a
-// transport, may get it a second time.
+// After a restart a mailbox knows the message; a command, or a transport, may
+// get it a second time. So may the only command of a recipient, when the server
+// dies between the end of the command and its record.
+//
+// # Probes
+//
+// A probe says what would be done, "delivers to maildir", "delivers to command:
+// CMD", "forwards to fred@remote.example", and does nothing of it, but for what
+// another transport does with a probe.
 //
 // # Root
 //
-// Nothing is written with the rights of root. Mail for the user root waits, with
-// a reason that says so, until root is an alias of somebody.
+// Nothing is written or run with the rights of root. Mail for the user root
+// waits, with a reason that says so, until root is an alias of somebody.
 //
 // Results read as those of Postfix, with the relay "local": delivered to
-// mailbox, delivered to maildir, forwarded; cannot update mailbox F for user U.
-// REASON; maildir delivery failed: REASON.
+// mailbox, delivered to maildir, delivered to file: F, delivered to command: CMD,
+// forwarded; cannot update mailbox F for user U. REASON; maildir delivery failed:
+// REASON.
 //
-// Not here: reading aliases and :include: files (package route), .forward files,
-// commands and /file/name targets.
+// Not here: reading aliases, :include: and .forward files (package route), and
+// notification of users who are logged in (biff).
 //
-// It imports address, deliver, header, mailbox, route and spool.
+// It imports address, command, deliver, header, mailbox, privsep, route and spool.
 package local
 
 import (
 	"context"
 	"errors"
+	"time"
 
 	"postern/internal/address"
 	"postern/internal/deliver"
+	"postern/internal/deliver/command"
 	"postern/internal/deliver/mailbox"
 	"postern/internal/header"
 	"postern/internal/route"
@@ -84,10 +117,31 @@ type Logger interface {
 	Warningf(format string, args ...any)
 }
 
+// Places are kinds of targets.
+type Places uint8
+
+// Kinds of targets, as prepend_delivered_header names them.
+const (
+	Commands Places = 1 << iota
+	Files           // mailboxes of users too
+	Forwards
+)
+
 // Options make an Agent. Resolver and Store are required.
 type Options struct {
 	Resolver Resolver
 	Store    mailbox.Deliverer
+	// Runner runs commands; nil: mail for them waits.
+	Runner command.Runner
+	// Environment of commands besides what the package comment lists.
+	Environment  []string
+	Filter       string        // command_expansion_filter; "" lets all pass
+	Shell        string        // local_command_shell
+	Directory    string        // where commands run without command_execution_directory
+	CommandLimit time.Duration // command_time_limit; 0: none
+	// Plain are the targets without a Delivered-To line: those that
+	// prepend_delivered_header leaves out.
+	Plain Places
 	// OriginalRecipient writes X-Original-To (enable_original_recipient).
 	OriginalRecipient bool
 	// Agent finds the agent of another transport (mailbox_transport); nil:
@@ -95,6 +149,7 @@ type Options struct {
 	Agent func(transport string) (deliver.Agent, bool)
 	Log   Logger                             // nil: nothing is logged
 	Open  func(*spool.Message) (Text, error) // nil: spool.Message.Open
+	Now   func() time.Time                   // for the From line of commands; nil: time.Now
 	// Earlier is the agent of the configuration before this one; what it
 	// remembers of recipients is known here too. nil: there was none.
 	Earlier *Agent
@@ -112,6 +167,9 @@ var _ deliver.Agent = (*Agent)(nil)
 func New(o Options) *Agent {
 	if o.Open == nil {
 		o.Open = func(m *spool.Message) (Text, error) { return m.Open() }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	a := &Agent{o: o, done: new(parts)}
 	if o.Earlier != nil {
@@ -139,8 +197,8 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Statu
 	}
 	visited := header.Values(fields, "Delivered-To")
 	for i := range r.Recipients {
-		d := delivery{agent: a, message: r.Message, text: text, to: &r.Recipients[i]}
-		statuses[i] = d.run(ctx, visited)
+		d := delivery{agent: a, request: r, message: r.Message, text: text, to: &r.Recipients[i], visited: visited}
+		statuses[i] = d.run(ctx)
 	}
 	return statuses
 }
@@ -148,18 +206,20 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Statu
 // delivery is the work for one recipient.
 type delivery struct {
 	agent   *Agent
+	request *deliver.Request
 	message *spool.Message
 	text    Text
 	to      *deliver.Recipient
+	visited []string // addresses in the message's Delivered-To lines
 }
 
-func (d *delivery) run(ctx context.Context, visited []string) deliver.Status {
+func (d *delivery) run(ctx context.Context) deliver.Status {
 	if ctx.Err() != nil {
 		return interrupted()
 	}
 	addr := address.Split(d.to.Address)
-	if been(visited, addr) {
-		return status(deliver.Bounced, "5.4.6", "mail forwarding loop for "+addr.String())
+	if d.been(addr) {
+		return loop(addr)
 	}
 	targets, err := d.agent.o.Resolver.LocalTargets(ctx, addr, nil)
 	if err != nil {
@@ -172,10 +232,17 @@ func (d *delivery) run(ctx context.Context, visited []string) deliver.Status {
 	return d.all(ctx, targets)
 }
 
+func loop(addr address.Address) deliver.Status {
+	return status(deliver.Bounced, "5.4.6", "mail forwarding loop for "+addr.String())
+}
+
 // been reports whether a Delivered-To line shows addr, in either spelling.
-func been(visited []string, addr address.Address) bool {
+func (d *delivery) been(addr address.Address) bool {
+	if len(d.visited) == 0 {
+		return false
+	}
 	internal, external := address.Fold(addr.Internal()), address.Fold(addr.String())
-	for _, v := range visited {
+	for _, v := range d.visited {
 		if v = address.Fold(v); v == internal || v == external {
 			return true
 		}

@@ -140,12 +140,12 @@ func TestMailbox(t *testing.T) {
 			target.Sender = "owner-team@local.example"
 			return []route.LocalTarget{target}
 		}, "delivered to maildir", true, map[string]string{"john/new/" + name: "Return-Path: <owner-team@local.example>\nX-Original-To: team\nDelivered-To: team@local.example\n" + body}},
-		{"member of a list", func(base string) []route.LocalTarget {
+		{"frozen_delivered_to = no", func(base string) []route.LocalTarget {
 			target := box(base, "john", route.Maildir)
 			target.DeliveredTo = "john@local.example"
 			return []route.LocalTarget{target}
 		}, "delivered to maildir", true, map[string]string{"john/new/" + name: "Return-Path: <sender@client.example>\nX-Original-To: team\n" +
-			"Delivered-To: john@local.example\nDelivered-To: team@local.example\n" + body}},
+			"Delivered-To: john@local.example\n" + body}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -21,7 +22,7 @@ func (d *delivery) all(ctx context.Context, targets []route.LocalTarget) deliver
 	var forwards []deliver.Forward
 	for i := range targets {
 		t := &targets[i]
-		if t.Kind == route.LocalForward {
+		if t.Kind == route.LocalForward && !d.request.Probe {
 			forwards = append(forwards, d.forward(t))
 			continue
 		}
@@ -50,11 +51,18 @@ func (d *delivery) one(ctx context.Context, t *route.LocalTarget, part bool) del
 	if ctx.Err() != nil {
 		return interrupted()
 	}
+	if member := address.Split(t.Recipient); d.been(member) {
+		return loop(member)
+	}
 	switch t.Kind {
 	case route.LocalMailbox:
 		return d.store(ctx, t, part)
+	case route.LocalCommand:
+		return d.command(ctx, t)
 	case route.LocalTransport:
 		return d.handOver(ctx, t)
+	case route.LocalForward: // of a probe
+		return status(deliver.Sent, "2.0.0", "forwards to "+strings.Join(t.Forward, ", "))
 	case route.LocalDiscard:
 		return status(deliver.Sent, dsnOr(t.DSN, "2.0.0"), t.Reason)
 	case route.LocalBounce:
@@ -88,7 +96,7 @@ func combine(results []deliver.Status, forwards []deliver.Forward) deliver.Statu
 	}
 	if len(results) == 0 {
 		whole := status(deliver.Sent, "2.0.0", "forwarded")
-		whole.Forwards = forwards
+		whole.Forwards, whole.Reach = forwards, deliver.Expanded
 		return whole
 	}
 	whole := results[0]
@@ -118,12 +126,11 @@ func (d *delivery) forward(t *route.LocalTarget) deliver.Forward {
 	if t.Sender != "" {
 		original = ""
 	}
-	return deliver.Forward{
-		Sender:     d.sender(t),
-		Recipients: t.Forward,
-		Original:   original,
-		Prepend:    mailbox.DeliveredTo(address.Fold(d.to.Address)),
+	f := deliver.Forward{Sender: d.sender(t), Recipients: t.Forward, Original: original}
+	if d.agent.o.Plain&Forwards == 0 {
+		f.Prepend = mailbox.DeliveredTo(address.Fold(d.deliveredTo(t)))
 	}
+	return f
 }
 
 // handOver lets the agent of another transport deliver.
@@ -137,11 +144,19 @@ func (d *delivery) handOver(ctx context.Context, t *route.LocalTarget) deliver.S
 		d.agent.warningf("mail transport %s of a local mailbox is not known", t.Transport)
 		return status(deliver.Deferred, "4.3.0", "mail transport unavailable")
 	}
+	to, next := *d.to, t.NextHop
+	if t.Recipient != "" {
+		to.Address = t.Recipient
+	}
+	if next == "" {
+		next = d.request.NextHop
+	}
 	return agent.Deliver(ctx, &deliver.Request{
 		Message:    d.message,
 		Transport:  t.Transport,
-		NextHop:    t.NextHop,
-		Recipients: []deliver.Recipient{*d.to},
+		NextHop:    next,
+		Recipients: []deliver.Recipient{to},
+		Probe:      d.request.Probe,
 	})[0]
 }
 
@@ -152,9 +167,8 @@ func (d *delivery) store(ctx context.Context, t *route.LocalTarget, part bool) d
 		return status(deliver.Deferred, "4.3.5", "cannot update mailbox "+box.Path+" for user "+box.User+
 			". mail is not delivered with the rights of root: name a person in the alias for "+box.User)
 	}
-	original := ""
-	if d.agent.o.OriginalRecipient {
-		original = d.to.Original
+	if d.request.Probe {
+		return status(deliver.Sent, "2.0.0", "delivers to "+place(&box))
 	}
 	sender := d.sender(t)
 	receipt, err := d.agent.o.Store.Deliver(ctx, box, &mailbox.Message{
@@ -162,7 +176,7 @@ func (d *delivery) store(ctx context.Context, t *route.LocalTarget, part bool) d
 		Index:   d.to.Index,
 		Arrival: d.message.Envelope.Arrival,
 		Sender:  sender,
-		Header:  mailbox.Header(sender, original, d.deliveredTo(t)...),
+		Header:  d.header(t, Files),
 		Body:    d.text,
 		Attempt: d.to.Attempt,
 		Durable: part,
@@ -170,20 +184,38 @@ func (d *delivery) store(ctx context.Context, t *route.LocalTarget, part bool) d
 	if err != nil {
 		return failed(&box, err)
 	}
-	sent := status(deliver.Sent, "2.0.0", "delivered to maildir")
-	if box.Format == route.Mbox {
-		sent.Reason = "delivered to mailbox"
-	}
+	sent := status(deliver.Sent, "2.0.0", "delivered to "+place(&box))
 	sent.Applied = receipt.Applied
 	return sent
 }
 
-// deliveredTo is the recipient, below the list member it was replaced by.
-func (d *delivery) deliveredTo(t *route.LocalTarget) []string {
-	if t.DeliveredTo == "" || address.Split(t.DeliveredTo).Equal(address.Split(d.to.Address)) {
-		return []string{d.to.Address}
+// place is what a mailbox is called in results.
+func place(box *route.Mailbox) string {
+	switch {
+	case box.Format == route.Maildir:
+		return "maildir"
+	case box.File:
+		return "file: " + box.Path
 	}
-	return []string{t.DeliveredTo, d.to.Address}
+	return "mailbox"
+}
+
+// header is what goes in front of the text for a kind of target.
+func (d *delivery) header(t *route.LocalTarget, kind Places) []byte {
+	original := ""
+	if d.agent.o.OriginalRecipient {
+		original = d.to.Original
+	}
+	var to []string
+	if d.agent.o.Plain&kind == 0 {
+		to = []string{d.deliveredTo(t)}
+	}
+	return mailbox.Header(d.sender(t), original, to...)
+}
+
+// deliveredTo is the address of Delivered-To.
+func (d *delivery) deliveredTo(t *route.LocalTarget) string {
+	return cmp.Or(t.DeliveredTo, d.to.Address)
 }
 
 // failed is the status of a mailbox that did not take the message. What the
@@ -195,7 +227,11 @@ func failed(box *route.Mailbox, err error) deliver.Status {
 		return interrupted()
 	}
 	reason := "maildir delivery failed: " + known.Reason
-	if box.Format == route.Mbox {
+	switch {
+	case box.Format == route.Maildir:
+	case box.File:
+		reason = "cannot append message to file " + box.Path + ": " + known.Reason
+	default:
 		reason = "cannot update mailbox " + box.Path + " for user " + box.User + ". " + known.Reason
 	}
 	var errno unix.Errno
@@ -210,8 +246,11 @@ func failed(box *route.Mailbox, err error) deliver.Status {
 
 // targetName tells the targets of a recipient apart.
 func targetName(t *route.LocalTarget) string {
-	if t.Kind == route.LocalMailbox {
+	switch t.Kind {
+	case route.LocalMailbox:
 		return "mailbox " + t.Mailbox.Path
+	case route.LocalCommand:
+		return "command " + t.Command.User + " " + t.Command.Line
 	}
 	return t.Transport + " " + t.NextHop + " " + t.Reason
 }

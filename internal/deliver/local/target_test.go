@@ -12,7 +12,7 @@ import (
 )
 
 func TestForward(t *testing.T) {
-	far := route.LocalTarget{Kind: route.LocalForward, Forward: []string{"fred@remote.example", "two@remote.example"}, DeliveredTo: "list@local.example"}
+	far := route.LocalTarget{Kind: route.LocalForward, Forward: []string{"fred@remote.example", "two@remote.example"}}
 	owned := route.LocalTarget{Kind: route.LocalForward, Forward: []string{"jill@remote.example"}, Sender: "owner-list@local.example"}
 	forward := deliver.Forward{
 		Sender: "sender@client.example", Recipients: far.Forward, Original: "team",
@@ -20,6 +20,8 @@ func TestForward(t *testing.T) {
 	}
 	fromOwner := forward
 	fromOwner.Sender, fromOwner.Recipients, fromOwner.Original = "owner-list@local.example", owned.Forward, ""
+	expanded := status(deliver.Sent, "2.0.0", "forwarded")
+	expanded.Reach = deliver.Expanded
 	full := route.LocalTarget{Kind: route.LocalDefer, DSN: "4.2.0", Reason: "later"}
 	refused := route.LocalTarget{Kind: route.LocalBounce, DSN: "5.7.1", Reason: "mail to command is restricted"}
 	dropped := route.LocalTarget{Kind: route.LocalDiscard, Reason: "discarded"}
@@ -32,8 +34,8 @@ func TestForward(t *testing.T) {
 		targets []route.LocalTarget
 		want    deliver.Status
 	}{
-		{"alone", []route.LocalTarget{far}, with(status(deliver.Sent, "2.0.0", "forwarded"), forward)},
-		{"two senders", []route.LocalTarget{far, owned}, with(status(deliver.Sent, "2.0.0", "forwarded"), forward, fromOwner)},
+		{"alone", []route.LocalTarget{far}, with(expanded, forward)},
+		{"two senders", []route.LocalTarget{far, owned}, with(expanded, forward, fromOwner)},
 		{"with something else", []route.LocalTarget{far, dropped}, with(status(deliver.Sent, "2.0.0", "discarded"), forward)},
 		{"not while something waits", []route.LocalTarget{far, refused, full}, status(deliver.Deferred, "4.2.0", "later")},
 		{"though something is refused", []route.LocalTarget{refused, far}, with(status(deliver.Bounced, "5.7.1", "mail to command is restricted"), forward)},

@@ -55,8 +55,31 @@
 // link, and, with Options.StrictOwner, belong to the recipient. Parent
 // directories are not made. A file that does not end in an empty line, because
 // somebody died while writing, gets one first. The file is synced before Deliver
-// returns; a failed append is cut off again. An append cannot be repeated
-// safely: after a crash between the append and its record there are two copies.
+// returns; a failed append is cut off again.
+//
+// An append that is repeated, because the server died before it had recorded the
+// first, finds that one. On the first attempt nothing is looked for. On later
+// ones the file, under its locks, is searched from its end for the header lines
+// made for this recipient followed by a Received line with the queue id, behind
+// a From line for the sender: no other delivery writes that, since an id is never
+// used twice. Then it is compared with what would be written:
+//
+//	the same                         it was delivered; it is synced now
+//	the file ends within it          it is cut off, and written anew
+//	longer, with the same end        a reader has marked it (Status, X-UID): delivered
+//	anything else                    it is written once more
+//
+// So an append that was killed at any octet leaves one copy, which is whole, and
+// a torn one stays only where others have appended to it before us. No record is
+// needed for that in front of each append, which would have to be synced. It asks
+// for a text that begins with a Received line with the id, which all mail has;
+// one without is appended again. A message that its reader has removed in the
+// time between is delivered again. Two recipients of one message whose copies are
+// the same in every header line count as one here.
+//
+// A file that an alias or a .forward file names (route.Mailbox.File) may belong to
+// anybody who lets the user write to it, but must not be executable; where no
+// lock file can be made beside it, the other locks have to do.
 //
 // # Staying inside
 //

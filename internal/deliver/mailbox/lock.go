@@ -151,6 +151,9 @@ func (f *mboxFile) lockDot(ctx context.Context) error {
 		return unix.Close(fd)
 	})
 	f.dotted = err == nil
+	if f.box.File && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)) {
+		return nil // a file in a directory of somebody else; the kernel's locks have to do
+	}
 	return err
 }
 

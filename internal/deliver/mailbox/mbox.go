@@ -20,6 +20,8 @@ type mboxFile struct {
 	fd      int
 	created bool // the file is new, and so is its directory entry
 	dotted  bool // leaf.lock is ours
+	// repeated is set when the message was in the file already.
+	repeated bool
 }
 
 // errReplaced says that the file was renamed or removed while we waited.
@@ -27,14 +29,17 @@ var errReplaced = errors.New("mailbox was replaced while it was locked")
 
 // deliverMbox takes the turn among our own deliveries before the identity, so
 // that no thread waits with the rights of somebody else for our own doing.
-func (s *Store) deliverMbox(ctx context.Context, box *route.Mailbox, rel string, m *Message) error {
+func (s *Store) deliverMbox(ctx context.Context, box *route.Mailbox, rel string, m *Message) (receipt Receipt, err error) {
 	done, err := s.boxes.take(ctx, path.Clean(box.Path))
 	if err != nil {
-		return err
+		return receipt, err
 	}
 	defer done()
-	return s.as(s.identity(box, rel), func() error {
+	err = s.as(s.identity(box, rel), func() error {
 		base, err := openBase(box.Base)
+		if err != nil && box.File {
+			return failure("open "+box.Path, errors.Unwrap(err))
+		}
 		if err != nil {
 			return err
 		}
@@ -48,6 +53,7 @@ func (s *Store) deliverMbox(ctx context.Context, box *route.Mailbox, rel string,
 		for try := 1; ; try++ {
 			f := mboxFile{store: s, box: box, dir: dir, leaf: leaf, fd: -1}
 			err := f.deliver(ctx, m)
+			receipt.Repeated = f.repeated
 			if err != errReplaced {
 				return err
 			}
@@ -56,6 +62,7 @@ func (s *Store) deliverMbox(ctx context.Context, box *route.Mailbox, rel string,
 			}
 		}
 	})
+	return receipt, err
 }
 
 func (f *mboxFile) deliver(ctx context.Context, m *Message) error {
@@ -118,7 +125,9 @@ func (f *mboxFile) check() error {
 		return refusal("4.2.0", "destination "+f.box.Path+" is not a regular file")
 	case st.Nlink > 1:
 		return refusal("4.2.0", "destination "+f.box.Path+" has several names (hard links)")
-	case f.store.o.StrictOwner && int(st.Uid) != f.box.UID:
+	case f.box.File && st.Mode&0o111 != 0:
+		return &Error{DSN: "5.7.1", Reason: "file is executable"}
+	case f.store.o.StrictOwner && !f.box.File && int(st.Uid) != f.box.UID:
 		return refusal("4.2.0", "destination "+f.box.Path+" is not owned by recipient")
 	}
 	return nil
@@ -139,20 +148,49 @@ func (f *mboxFile) append(m *Message) error {
 	if err := unix.Fstat(f.fd, &st); err != nil {
 		return err
 	}
-	err := f.write(m, st.Size)
+	if m.Attempt > 0 && st.Size > 0 {
+		if err := f.lookBack(m, &st); err != nil {
+			return err
+		}
+	}
+	var err error
+	if !f.repeated {
+		err = f.write(m, st.Size)
+	}
 	if err == nil {
 		err = again(func() error { return unix.Fsync(f.fd) })
 	}
-	if err == nil && f.created {
+	if err == nil && (f.created || f.repeated) {
 		err = f.syncEntry()
 	}
-	if err == nil {
-		return nil
+	if err == nil || f.repeated {
+		return err
 	}
 	if cut := again(func() error { return unix.Ftruncate(f.fd, st.Size) }); cut != nil {
 		f.store.o.Log.Warningf("%s: remove a partial message from %s: %v", m.ID, f.box.Path, cut)
 	}
 	return err
+}
+
+// lookBack finds an earlier delivery of the message, and cuts off a part of one.
+func (f *mboxFile) lookBack(m *Message, st *unix.Stat_t) error {
+	found, err := f.findEarlier(m, st.Size)
+	if err != nil {
+		return err
+	}
+	if f.repeated = found.whole; f.repeated {
+		f.store.o.Log.Infof("%s: message is in %s already", m.ID, f.box.Path)
+		return nil
+	}
+	if found.torn < 0 {
+		return nil
+	}
+	f.store.o.Log.Infof("%s: removing a partial message from %s", m.ID, f.box.Path)
+	if err := again(func() error { return unix.Ftruncate(f.fd, found.torn) }); err != nil {
+		return err
+	}
+	st.Size = found.torn
+	return nil
 }
 
 func (f *mboxFile) write(m *Message, size int64) error {
@@ -168,16 +206,23 @@ func (f *mboxFile) write(m *Message, size int64) error {
 	defer out.release()
 	// Errors of out stick, so that the last flush tells them all.
 	io.WriteString(out, gap)
-	out.Write(fromLine(m.Sender, f.store.o.Now()))
-	out.Write(m.Header)
+	out.Write(FromLine(m.Sender, f.store.o.Now()))
+	if err := f.writeMessage(out, m); err != nil {
+		return err
+	}
+	return out.flush()
+}
+
+// writeMessage writes what follows the From line, to the empty line at the end.
+func (f *mboxFile) writeMessage(out io.Writer, m *Message) error {
+	if _, err := out.Write(m.Header); err != nil {
+		return err
+	}
 	text := fromQuoter{w: out}
 	if err := copyBody(&text, m.Body); err != nil {
 		return err
 	}
-	if err := text.finish(); err != nil {
-		return err
-	}
-	return out.flush()
+	return text.finish()
 }
 
 // gap is what the file lacks to end in an empty line.

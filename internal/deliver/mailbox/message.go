@@ -53,13 +53,9 @@ type Receipt struct {
 // characters, which would end the line early, become question marks.
 func Header(sender, original string, deliveredTo ...string) []byte {
 	b := make([]byte, 0, 192)
-	b = append(b, "Return-Path: <"...)
-	b = appendAddress(b, sender)
-	b = append(b, ">\n"...)
+	b = appendReturnPath(b, sender)
 	if original != "" {
-		b = append(b, "X-Original-To: "...)
-		b = appendAddress(b, original)
-		b = append(b, '\n')
+		b = appendOriginalTo(b, original)
 	}
 	for _, to := range deliveredTo {
 		b = appendDeliveredTo(b, to)
@@ -67,7 +63,26 @@ func Header(sender, original string, deliveredTo ...string) []byte {
 	return b
 }
 
-// DeliveredTo makes the one line that goes in front of a forwarded message.
+// ReturnPath makes the line for a sender.
+func ReturnPath(sender string) string { return string(appendReturnPath(nil, sender)) }
+
+func appendReturnPath(b []byte, sender string) []byte {
+	b = append(b, "Return-Path: <"...)
+	b = appendAddress(b, sender)
+	return append(b, ">\n"...)
+}
+
+// OriginalTo makes the line for an original recipient.
+func OriginalTo(original string) string { return string(appendOriginalTo(nil, original)) }
+
+func appendOriginalTo(b []byte, original string) []byte {
+	b = append(b, "X-Original-To: "...)
+	b = appendAddress(b, original)
+	return append(b, '\n')
+}
+
+// DeliveredTo makes the line for a recipient, which goes in front of a forwarded
+// message too.
 func DeliveredTo(addr string) string { return string(appendDeliveredTo(nil, addr)) }
 
 func appendDeliveredTo(b []byte, addr string) []byte {
@@ -88,8 +103,8 @@ func appendAddress(b []byte, internal string) []byte {
 	return b
 }
 
-// fromLine is the line that begins a message in an mbox, dated in the zone of t.
-func fromLine(sender string, t time.Time) []byte {
+// FromLine is the line that begins a message in an mbox, dated in the zone of t.
+func FromLine(sender string, t time.Time) []byte {
 	b := make([]byte, 0, 96)
 	b = append(b, "From "...)
 	if sender == "" {

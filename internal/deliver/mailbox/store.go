@@ -47,7 +47,10 @@ type Deliverer interface {
 	Deliver(ctx context.Context, box route.Mailbox, m *Message) (Receipt, error)
 }
 
-var _ Deliverer = (*Store)(nil)
+var (
+	_ Deliverer = (*Store)(nil)
+	_ Batcher   = (*Store)(nil)
+)
 
 // Store writes into mailboxes. It is safe for concurrent use.
 type Store struct {
@@ -96,7 +99,7 @@ func (s *Store) Deliver(ctx context.Context, box route.Mailbox, m *Message) (Rec
 		return Receipt{}, err
 	}
 	if box.Format == route.Mbox {
-		return Receipt{}, s.deliverMbox(ctx, &box, rel, m)
+		return s.deliverMbox(ctx, &box, rel, m)
 	}
 	var receipt Receipt
 	err = s.as(s.identity(&box, rel), func() error {
@@ -113,6 +116,70 @@ func (s *Store) Deliver(ctx context.Context, box route.Mailbox, m *Message) (Rec
 		s.warn(&box, err)
 	}
 	return receipt, err
+}
+
+// DeliverAll implements Batcher. Maildirs of one owner and base that follow each
+// other are written without a change of identity between them.
+func (s *Store) DeliverAll(ctx context.Context, list []Delivery) []Outcome {
+	out := make([]Outcome, len(list))
+	for i := 0; i < len(list); {
+		n := alike(list[i:])
+		if n == 1 {
+			out[i].Receipt, out[i].Err = s.Deliver(ctx, list[i].Box, list[i].Message)
+		} else {
+			s.deliverRun(ctx, list[i:i+n], out[i:i+n])
+		}
+		i += n
+	}
+	return out
+}
+
+// alike counts the deliveries at the start of a list that go into Maildirs of the
+// same owner below the same base.
+func alike(list []Delivery) int {
+	first := &list[0].Box
+	for n := 1; n < len(list); n++ {
+		b := &list[n].Box
+		if b.Format != route.Maildir || b.UID != first.UID || b.GID != first.GID || b.Base != first.Base || first.Format != b.Format {
+			return n
+		}
+	}
+	return len(list)
+}
+
+// deliverRun writes into Maildirs of one owner.
+func (s *Store) deliverRun(ctx context.Context, list []Delivery, out []Outcome) {
+	done := 0
+	err := s.as(s.identity(&list[0].Box, ""), func() error {
+		base, err := openBase(list[0].Box.Base)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(base)
+		for ; done < len(list); done++ {
+			box := &list[done].Box
+			d := maildir{store: s, box: box, base: base}
+			if d.rel, err = relative(box.Base, box.Path); err == nil {
+				err = ctx.Err()
+			}
+			if err == nil {
+				out[done].Receipt, err = d.deliver(list[done].Message)
+			}
+			out[done].Err = err
+		}
+		return nil
+	})
+	if err != nil && done == len(list) {
+		s.o.Log.Warningf("%v", err) // of the way back; the files are there
+	}
+	for ; done < len(list); done++ {
+		out[done].Err = err
+	}
+	for i := range out {
+		if out[i].Err != nil {
+			s.warn(&list[i].Box, out[i].Err)
+		}
+	}
 }
 
 // as runs f as id and classes the errors of privsep itself.

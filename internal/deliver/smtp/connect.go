@@ -17,27 +17,32 @@ import (
 // connect opens a session with an address, or says why not. A handshake that
 // fails where TLS is only tried is followed by a connection in clear (postconf
 // smtp_tls_security_level, may).
-func (a *Agent) connect(ctx context.Context, t target, start time.Time) (*session, *deliver.Status) {
-	var policy smtpc.TLS
-	if a.o.TLS != nil {
-		var err error
-		if policy, err = a.o.TLS(t.domain, t.name); err != nil {
-			a.o.Log.Warningf("TLS settings for %s: %v", t.label, err)
-			return nil, &deliver.Status{Kind: deliver.Deferred, DSN: "4.7.5", Reason: "client TLS configuration problem", Relay: "none", Destination: true}
-		}
+func (d *delivery) connect(ctx context.Context, t target, start time.Time) (*session, *deliver.Status) {
+	a := d.a
+	policy, status := a.policy(ctx, t)
+	if status != nil {
+		return nil, status
 	}
-	s, err := a.open(ctx, t, policy)
+	auth, status := a.login(ctx, d.r.Message.Envelope.Sender, t)
+	if status != nil {
+		return nil, status
+	}
+	s, err := a.open(ctx, t, policy, auth)
 	if e, ok := errors.AsType[*smtpc.Error](err); ok && !policy.Required && !policy.Wrapper &&
 		(e.Kind == smtpc.TLSHandshake || e.Kind == smtpc.TLSUnverified) && ctx.Err() == nil {
 		a.o.Log.Infof("Cannot start TLS with %s: %v; going on in clear", t.relay, e.Err)
-		s, err = a.open(ctx, t, smtpc.TLS{})
+		s, err = a.open(ctx, t, smtpc.TLS{}, auth)
+	}
+	if _, ok := errors.AsType[*smtpc.Error](err); ok || err == nil {
+		d.sessions++
 	}
 	if err != nil {
 		return nil, a.noSession(t, err)
 	}
+	a.logTLS(s, policy)
 	if t.network == "tcp" && t.port == a.loopPort && strings.EqualFold(s.client.ServerName(), a.o.Hostname) {
 		s.client.Quit()
-		return nil, &deliver.Status{Kind: deliver.Bounced, DSN: "5.4.6", Reason: "mail for " + printable(t.domain) + " loops back to myself", Relay: t.relay}
+		return nil, &deliver.Status{Kind: deliver.Bounced, DSN: loopDSN, Reason: "mail for " + printable(t.domain) + " loops back to myself", Relay: t.relay}
 	}
 	s.born = a.o.Now()
 	s.setup = s.born.Sub(start)
@@ -45,13 +50,13 @@ func (a *Agent) connect(ctx context.Context, t target, start time.Time) (*sessio
 }
 
 // open dials and says hello. An error is an *smtpc.Error, or one of dialling.
-func (a *Agent) open(ctx context.Context, t target, policy smtpc.TLS) (*session, error) {
+func (a *Agent) open(ctx context.Context, t target, policy smtpc.TLS, auth authFunc) (*session, error) {
 	conn, err := a.dial(ctx, t)
 	if err != nil {
 		return nil, err
 	}
 	o := a.o.Session
-	o.TLS = policy
+	o.TLS, o.Auth = policy, auth
 	s := &session{client: smtpc.New(conn, o), target: t}
 	if err := s.client.Open(ctx); err != nil {
 		s.client.Quit()
@@ -78,7 +83,13 @@ func (a *Agent) dial(ctx context.Context, t target) (net.Conn, error) {
 			d.LocalAddr = &net.TCPAddr{IP: bind.AsSlice(), Zone: bind.Zone()}
 		}
 	}
-	return d.DialContext(ctx, t.network, t.address)
+	conn, err := d.DialContext(ctx, t.network, t.address)
+	if d.LocalAddr != nil && !a.o.BindOrDefer && errors.Is(err, syscall.EADDRNOTAVAIL) {
+		a.o.Log.Warningf("connect to %s from %s: %v", t.relay, d.LocalAddr, err)
+		d.LocalAddr = nil
+		conn, err = d.DialContext(ctx, t.network, t.address)
+	}
+	return conn, err
 }
 
 // noSession is the status of an address with which no session came about.

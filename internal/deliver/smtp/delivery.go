@@ -2,8 +2,7 @@ package smtp
 
 import (
 	"context"
-	"errors"
-	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,18 +24,19 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Statu
 
 // delivery is a request on its way.
 type delivery struct {
-	a      *Agent
-	r      *deliver.Request
-	status []deliver.Status
-	left   []int  // recipients that may be tried again; their status is that of the last try
-	tried  string // address that had its chance over a connection of the pool
-	soft   bool   // those that are left were deferred somewhere: a name that is not found does not bounce them
+	a        *Agent
+	r        *deliver.Request
+	status   []deliver.Status
+	left     []int  // recipients that may be tried again; their status is that of the last try
+	tried    string // address that had its chance over a connection of the pool
+	soft     bool   // those that are left were deferred somewhere: a name that is not found does not bounce them
+	sessions int    // connections to servers of the destination that is tried now
 }
 
 // run tries what there is to try, in order, until no recipient is left.
 func (d *delivery) run(ctx context.Context) {
 	a, start := d.a, d.a.o.Now()
-	if s := a.pool.take(d.r.NextHop); s != nil {
+	if s := a.pool.take(d.key()); s != nil {
 		d.transact(ctx, s)
 	}
 	if len(d.left) == 0 {
@@ -67,6 +67,34 @@ func (d *delivery) run(ctx context.Context) {
 			return
 		}
 	}
+	if a.o.BestMX != nil && d.status[d.left[0]].DSN == loopDSN && d.status[d.left[0]].Relay == "none" {
+		d.passOn(ctx)
+	}
+}
+
+// passOn gives those that are left, because we are the best mail exchanger of
+// their domain, to another agent (best_mx_transport).
+func (d *delivery) passOn(ctx context.Context) {
+	r := *d.r
+	r.Recipients = make([]deliver.Recipient, len(d.left))
+	for n, i := range d.left {
+		r.Recipients[n] = d.r.Recipients[i]
+	}
+	statuses := d.a.o.BestMX(ctx, &r)
+	for n, i := range d.left[:min(len(d.left), len(statuses))] {
+		d.status[i] = statuses[n]
+	}
+	d.left = nil
+}
+
+// key is what a connection must have in common with the request to be used for
+// it: the next hop, and the sender where that decides who we are.
+func (d *delivery) key() poolKey {
+	k := poolKey{nextHop: d.r.NextHop}
+	if d.a.o.BySender {
+		k.sender = d.r.Message.Envelope.Sender
+	}
+	return k
 }
 
 // configured turns the lookup failure of a next hop that main.cf names for all
@@ -80,26 +108,26 @@ func (a *Agent) configured(s *deliver.Status) {
 
 // try goes through the addresses of one destination.
 func (d *delivery) try(ctx context.Context, targets []target, start time.Time) {
-	a, sessions := d.a, 0
+	a := d.a
+	d.sessions = 0
 	for _, t := range targets {
-		if len(d.left) == 0 || ctx.Err() != nil || sessions > 0 && sessions == a.o.MaxSessions {
+		if len(d.left) == 0 || ctx.Err() != nil || d.sessions > 0 && d.sessions == a.o.MaxSessions {
 			return
 		}
 		if t.address == d.tried { // over the connection that was at hand
-			sessions++
+			d.sessions++
 			continue
 		}
-		if sessions > 0 {
+		if d.sessions > 0 {
 			a.o.Log.Infof("%s: %s", d.r.Message.ID, d.status[d.left[0]].Reason)
 		}
-		s, none := a.connect(ctx, t, start)
+		s, none := d.connect(ctx, t, start)
 		if none != nil {
 			none.Setup = a.o.Now().Sub(start)
 			a.o.Log.Infof("%s", none.Reason)
 			d.fail(none)
 			continue
 		}
-		sessions++
 		d.transact(ctx, s)
 	}
 }
@@ -121,71 +149,57 @@ func (d *delivery) fail(s *deliver.Status) {
 }
 
 // transact sends the message to the recipients that are left, and leaves those
-// that may be tried elsewhere. A session that was kept and turns out to be dead
-// leaves everything as it was.
+// that may be tried elsewhere. When a session that was kept turns out to be dead
+// the same address is not passed over for that.
 func (d *delivery) transact(ctx context.Context, s *session) {
-	defer d.a.pool.release(d.r.NextHop, s)
-	m := d.r.Message
-	body, err := m.Open()
+	defer d.a.pool.release(d.key(), s)
+	text, err := d.prepare(s)
 	if err != nil {
-		d.a.o.Log.Warningf("%s: %v", m.ID, err)
+		d.a.o.Log.Warningf("%s: %v", d.r.Message.ID, err)
 		d.note(&deliver.Status{Kind: deliver.Deferred, DSN: "4.3.0", Reason: "queue file read error", Relay: "none"})
 		d.left = nil
 		return
 	}
-	defer body.Close()
-	if m.Envelope.SMTPUTF8 && !s.client.Extensions().SMTPUTF8 && d.needsUTF8(body) {
-		d.fail(&deliver.Status{
-			Kind: deliver.Bounced, DSN: "5.6.7", Relay: s.target.relay, Setup: s.setup,
-			Reason: "SMTPUTF8 is required, but was not offered by host " + s.target.label,
-		})
+	defer text.Close()
+	if len(d.left) == 0 {
 		return
 	}
-	outcomes := s.client.Send(ctx, d.transaction(body))
-	if s.kept && stale(s, outcomes) {
-		return
-	}
-	if s.kept {
+	outcomes := s.client.Send(ctx, d.transaction(text))
+	if s.kept && (s.client.Usable() || !slices.ContainsFunc(outcomes, unheard)) {
 		d.tried = s.target.address
 	}
 	d.record(s, outcomes)
 }
 
-// stale reports whether a session was dead before the transaction began: the
-// server had closed it, or wanted to, as the answer to MAIL.
-func stale(s *session, outcomes []smtpc.Outcome) bool {
-	if s.client.Usable() {
+// unheard reports whether a server closed the connection, or said that it does,
+// before the recipient had its turn.
+func unheard(o smtpc.Outcome) bool {
+	if o.Phase >= smtpc.Body {
 		return false
 	}
-	for _, o := range outcomes {
-		if o.Phase != smtpc.Mail && o.Phase != smtpc.Rset {
-			return false
-		}
-		if o.Err != nil && o.Err.Kind != smtpc.Lost || o.Err == nil && o.Reply.Code != 421 {
-			return false
-		}
-	}
-	return true
+	return o.Err != nil && o.Err.Kind == smtpc.Lost || o.Err == nil && o.Reply.Code == 421
 }
 
 // transaction is the request in the terms of the client.
-func (d *delivery) transaction(body spool.Body) *smtpc.Transaction {
+func (d *delivery) transaction(text *text) *smtpc.Transaction {
 	m := d.r.Message
 	e := &m.Envelope
 	tx := &smtpc.Transaction{
 		Sender:     e.Sender,
 		Recipients: make([]smtpc.Recipient, len(d.left)),
-		Body:       body,
-		Size:       m.Size,
-		EightBit:   e.EightBit,
-		SMTPUTF8:   e.SMTPUTF8,
+		Body:       text,
+		Size:       text.size,
+		EightBit:   text.eightBit,
+		SMTPUTF8:   e.SMTPUTF8 || hasUTF8(e.Sender),
 		EnvID:      e.EnvID,
 		Ret:        e.Ret,
+		Probe:      d.r.Probe,
 	}
 	for n, i := range d.left {
 		r := d.r.Recipients[i]
 		to := &tx.Recipients[n]
 		to.Address = r.Address
+		tx.SMTPUTF8 = tx.SMTPUTF8 || hasUTF8(r.Address)
 		if r.Index < len(e.Recipients) {
 			to.Notify = notify(e.Recipients[r.Index].Notify)
 			to.ORCPT = e.Recipients[r.Index].ORCPT
@@ -205,7 +219,8 @@ func (d *delivery) record(s *session, outcomes []smtpc.Outcome) {
 		var status *deliver.Status
 		again := false
 		if o.Err == nil {
-			status = answered(s.target, o)
+			status = answered(s.target, o, d.r.Probe)
+			status.Reach = d.a.reach(s)
 			again = status.Kind == deliver.Deferred
 		} else {
 			status = d.a.failed(s.target, o.Err)
@@ -223,6 +238,18 @@ func (d *delivery) record(s *session, outcomes []smtpc.Outcome) {
 	}
 	d.left = left
 	d.soft = d.soft || len(left) > 0
+}
+
+// reach is how far the mail got that the server of a session took (RFC 3461,
+// 5.2.1 and 5.2.2; lmtp_assume_final).
+func (a *Agent) reach(s *session) deliver.Reach {
+	switch {
+	case s.client.Extensions().DSN:
+		return deliver.Passed
+	case a.o.LMTP && a.o.AssumeFinal:
+		return deliver.Delivered
+	}
+	return deliver.Relayed
 }
 
 // elsewhere reports whether another address may do better. Behind the final dot
@@ -258,55 +285,4 @@ func originalRecipient(addr string) string {
 		return "utf-8;" + addr
 	}
 	return "rfc822;" + addr
-}
-
-// needsUTF8 reports whether the message cannot do without SMTPUTF8: an address
-// or a header has octets beyond ASCII (RFC 6531, 3.2).
-func (d *delivery) needsUTF8(body io.WriterTo) bool {
-	if hasUTF8(d.r.Message.Envelope.Sender) {
-		return true
-	}
-	for _, i := range d.left {
-		if hasUTF8(d.r.Recipients[i].Address) {
-			return true
-		}
-	}
-	h := &headerScan{empty: true}
-	if _, err := body.WriteTo(h); err != nil && !errors.Is(err, errHeaderEnd) {
-		return true
-	}
-	return h.utf8
-}
-
-func hasUTF8(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] >= 0x80 {
-			return true
-		}
-	}
-	return false
-}
-
-// errHeaderEnd stops the writer of a text behind its headers.
-var errHeaderEnd = errors.New("end of headers")
-
-// headerScan looks for octets beyond ASCII in the headers of a text that is
-// written to it.
-type headerScan struct {
-	utf8  bool
-	empty bool // the line has no octet yet
-}
-
-func (h *headerScan) Write(p []byte) (int, error) {
-	for i, c := range p {
-		switch {
-		case c >= 0x80:
-			h.utf8 = true
-			return i, errHeaderEnd
-		case c == '\n' && h.empty:
-			return i, errHeaderEnd
-		}
-		h.empty = c == '\n'
-	}
-	return len(p), nil
 }

@@ -10,6 +10,7 @@ import (
 
 // destination is one item of a next hop.
 type destination struct {
+	Text string // as written: "[mx.example.test]:587"
 	Host string // domain, host name or address; "" for a socket
 	Port string // a number
 	Unix string // path of a socket, as written
@@ -34,11 +35,12 @@ func parseNextHop(text, port string, mx bool) ([]destination, error) {
 }
 
 func parseDestination(item, port string, mx bool) (destination, error) {
+	text := item
 	if path, ok := strings.CutPrefix(item, "unix:"); ok {
 		if path == "" {
 			return destination{}, fmt.Errorf("no path of a socket")
 		}
-		return destination{Unix: path}, nil
+		return destination{Text: text, Unix: path}, nil
 	}
 	if rest, ok := strings.CutPrefix(item, "inet:"); ok {
 		item, mx = rest, false
@@ -57,7 +59,7 @@ func parseDestination(item, port string, mx bool) (destination, error) {
 	if addr, err := literal(host); err == nil {
 		host, mx = addr.String(), false
 	}
-	return destination{Host: host, Port: number, MX: mx && !brackets}, nil
+	return destination{Text: text, Host: host, Port: number, MX: mx && !brackets}, nil
 }
 
 // splitHostPort cuts "[host]:port", "host:port", or either without a port. An

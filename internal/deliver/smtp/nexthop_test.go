@@ -45,6 +45,12 @@ var nextHops = []struct {
 func TestParseNextHop(t *testing.T) {
 	for _, test := range nextHops {
 		got, err := parseNextHop(test.text, "25", true)
+		for i := range got {
+			if got[i].Text == "" || !strings.Contains(test.text, got[i].Text) {
+				t.Errorf("parseNextHop(%q): Text %q", test.text, got[i].Text)
+			}
+			got[i].Text = ""
+		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("parseNextHop(%q): %s", test.text, diff)
 		}

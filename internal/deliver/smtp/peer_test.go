@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,7 @@ type peer struct {
 	mu          sync.Mutex
 	connections int
 	messages    int
+	text        string // of the last message
 	from        string // address of the last client
 	heard       []string
 	open        map[net.Conn]bool
@@ -140,6 +142,18 @@ func (p *peer) serve(conn net.Conn) {
 			if len(rcpts) == 0 {
 				reply = "503 5.5.1 no recipients"
 			}
+		case "BDAT":
+			var n int
+			_, _ = fmt.Sscanf(line, "BDAT %d LAST", &n)
+			text := make([]byte, n)
+			if _, err := io.ReadFull(r, text); err != nil {
+				return
+			}
+			reply = "503 5.5.1 no recipients"
+			if len(rcpts) > 0 {
+				p.took(string(text))
+				reply = p.answer(".", "250 2.0.0 Ok: queued as 1")
+			}
 		case "QUIT":
 			reply = "421 bye" // closes the connection
 		}
@@ -159,6 +173,7 @@ func (p *peer) serve(conn net.Conn) {
 
 // message reads a message and gives the replies to its end.
 func (p *peer) message(r *bufio.Reader, rcpts []string, say func(string) bool) bool {
+	var text strings.Builder
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -167,10 +182,9 @@ func (p *peer) message(r *bufio.Reader, rcpts []string, say func(string) bool) b
 		if line == ".\r\n" {
 			break
 		}
+		text.WriteString(line)
 	}
-	p.mu.Lock()
-	p.messages++
-	p.mu.Unlock()
+	p.took(text.String())
 	if !p.lmtp {
 		return say(p.answer(".", "250 2.0.0 Ok: queued as 1"))
 	}
@@ -180,6 +194,13 @@ func (p *peer) message(r *bufio.Reader, rcpts []string, say func(string) bool) b
 		}
 	}
 	return true
+}
+
+func (p *peer) took(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.messages++
+	p.text = text
 }
 
 func (p *peer) counts() (connections, messages int) {

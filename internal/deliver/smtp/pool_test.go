@@ -82,7 +82,7 @@ func TestIdleConnectionEnds(t *testing.T) {
 	a := kept(t, func(o *Options) { o.CacheTime = 10 * time.Millisecond })
 	a.Deliver(context.Background(), request("[127.0.0.1]:"+p.port(), "a@test"))
 	<-quit
-	if a.pool.take("[127.0.0.1]:"+p.port()) != nil {
+	if a.pool.take(poolKey{nextHop: "[127.0.0.1]:" + p.port()}) != nil {
 		t.Error("an ended connection is still there")
 	}
 }
@@ -156,6 +156,56 @@ func TestKeptConnectionThatFailsInTheMiddle(t *testing.T) {
 	}
 	if got, _ := p.counts(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
+	}
+}
+
+// TestServerThatTiresOfUs: a server that answers 421 after ten messages, or just
+// closes the connection, gets the next one over a new connection at once,
+// wherever in the transaction it says so.
+func TestServerThatTiresOfUs(t *testing.T) {
+	for _, test := range []struct{ name, offer, verb, reply string }{
+		{"421 to MAIL", "", "MAIL", "421 4.3.2 enough"}, {"421 to RCPT", "", "RCPT", "421 4.3.2 enough"}, {"421 to DATA", "", "DATA", "421 4.3.2 enough"},
+		{"closes at MAIL", "", "MAIL", "DROP"}, {"closes at DATA", "", "DATA", "DROP"},
+		{"421 to MAIL, with chunks", "250-CHUNKING\r\n", "MAIL", "421 4.3.2 enough"}, {"421 to RCPT, with chunks", "250-CHUNKING\r\n", "RCPT", "421 4.3.2 enough"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := &peer{ehlo: test.offer}
+			p.hook = func(line string) string {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if p.messages == 10*p.connections && strings.HasPrefix(line, test.verb) {
+					return test.reply
+				}
+				return ""
+			}
+			p.start(t, "tcp")
+			a := kept(t, nil)
+			for i := range 35 {
+				s := a.Deliver(context.Background(), request("[127.0.0.1]:"+p.port(), "a@test"))[0]
+				if s.Kind != deliver.Sent || s.ConnUse != i%10+1 {
+					t.Errorf("message %d: use %d, %s", i, s.ConnUse, show(s))
+				}
+			}
+			if connections, messages := p.counts(); connections != 4 || messages != 35 {
+				t.Errorf("%d connections for %d messages", connections, messages)
+			}
+		})
+	}
+}
+
+// TestLostWithTheText: where the text went out with its envelope, and the
+// connection ended without an answer, nobody else gets the message now.
+func TestLostWithTheText(t *testing.T) {
+	first := (&peer{ehlo: "250-CHUNKING\r\n", reply: map[string]string{"MAIL": "DROP"}}).start(t, "tcp")
+	second := (&peer{}).start(t, "tcp")
+	a, _ := newAgent(t, nil)
+	s := a.Deliver(context.Background(), request("[127.0.0.1]:"+first.port()+", [127.0.0.1]:"+second.port(), "a@test"))[0]
+	want := "deferred dsn=4.4.2 relay=127.0.0.1[127.0.0.1]:PORT0 (lost connection with 127.0.0.1[127.0.0.1] while sending end of data -- message may be sent more than once)"
+	if got := show(s, first.port()); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if _, messages := second.counts(); messages != 0 {
+		t.Errorf("%d messages went to the second server", messages)
 	}
 }
 

@@ -22,6 +22,7 @@ const maxExchangers = 50
 type target struct {
 	network string // "tcp" or "unix"
 	address string // for the dialer
+	nextHop string // destination as written, for policies and credentials
 	domain  string // host or domain of the destination
 	name    string // host, for Remote-MTA
 	label   string // "mx.example.test[192.0.2.7]", for reasons
@@ -29,31 +30,33 @@ type target struct {
 	port    string
 	ip      netip.Addr
 	own     bool
+	mx      bool // name is that of an exchanger of domain
+	secure  bool // validated as such (DNSSEC)
 }
 
 // resolve returns the addresses of a destination in the order in which they
 // are tried, at least one, or the status that stands for none.
 func (a *Agent) resolve(ctx context.Context, d destination) ([]target, *deliver.Status) {
 	if d.Unix != "" {
-		return []target{a.socket(d.Unix)}, nil
+		return []target{a.socket(d)}, nil
 	}
-	groups := [][]string{{d.Host}}
+	groups, exchangers := [][]dns.MX{{{Host: d.Host}}}, false
 	if d.MX && !a.o.NoMX {
 		list, err := a.o.Resolver.LookupMX(ctx, d.Host)
 		switch {
 		case err == nil && dns.IsNullMX(list):
 			return nil, bounced("5.1.0", fmt.Sprintf("Domain %s does not accept mail (nullMX)", d.Host))
 		case err == nil:
-			groups = byPreference(list)
+			groups, exchangers = byPreference(list), true
 		case dns.ClassOf(err) != dns.NoData: // RFC 5321, 5.1: no MX, so the domain is the host
 			return nil, nameError(err, d.Host, "MX")
 		}
 	}
-	targets, loop, err := a.addresses(ctx, groups, d)
+	targets, loop, err := a.addresses(ctx, groups, d, exchangers)
 	switch {
 	case len(targets) > 0:
 	case loop && !temporary(err):
-		return nil, bounced("5.4.6", fmt.Sprintf("mail for %s loops back to myself", d.Host))
+		return nil, bounced(loopDSN, fmt.Sprintf("mail for %s loops back to myself", d.Host))
 	default:
 		status := nameError(err, d.Host, "A")
 		if d.MX && a.o.DeferNoMX && status.Kind == deliver.Bounced {
@@ -61,29 +64,56 @@ func (a *Agent) resolve(ctx context.Context, d destination) ([]target, *deliver.
 		}
 		return nil, status
 	}
-	if a.o.MaxAddress > 0 && len(targets) > a.o.MaxAddress {
-		targets = targets[:a.o.MaxAddress]
-	}
-	return targets, nil
+	return a.limit(targets), nil
 }
 
-func (a *Agent) socket(path string) target {
+// limit leaves as many addresses as smtp_mx_address_limit allows. Where there
+// are both families neither gets more than its half, unless the other does not
+// use up its own (postconf smtp_balance_inet_protocols).
+func (a *Agent) limit(all []target) []target {
+	limit := a.o.MaxAddress
+	if limit <= 0 || len(all) <= limit {
+		return all
+	}
+	if !a.o.Balance || limit == 1 {
+		return all[:limit]
+	}
+	six := 0
+	for _, t := range all {
+		if t.ip.Is6() {
+			six++
+		}
+	}
+	six = max(min(six, limit/2), limit-(len(all)-six))
+	four := limit - six
+	return slices.DeleteFunc(all, func(t target) bool {
+		left := &four
+		if t.ip.Is6() {
+			left = &six
+		}
+		*left--
+		return *left < 0
+	})
+}
+
+func (a *Agent) socket(d destination) target {
+	path := d.Unix
 	label, domain := a.o.Hostname+"["+path+"]", "unix:"+path
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(a.o.QueueDirectory, path)
 	}
-	return target{network: "unix", address: path, domain: domain, name: a.o.Hostname, label: label, relay: label}
+	return target{network: "unix", address: path, nextHop: d.Text, domain: domain, name: a.o.Hostname, label: label, relay: label}
 }
 
 // byPreference groups exchangers, which are sorted, by their preference.
-func byPreference(list []dns.MX) [][]string {
-	var groups [][]string
+func byPreference(list []dns.MX) [][]dns.MX {
+	var groups [][]dns.MX
 	for i, mx := range list[:min(len(list), maxExchangers)] {
 		if i == 0 || mx.Preference != list[i-1].Preference {
 			groups = append(groups, nil)
 		}
 		last := len(groups) - 1
-		groups[last] = append(groups[last], mx.Host)
+		groups[last] = append(groups[last], mx)
 	}
 	return groups
 }
@@ -92,16 +122,18 @@ func byPreference(list []dns.MX) [][]string {
 // addresses. loop: one of a group was our own, so that group and those behind
 // it were left out (RFC 5321, 5.1). err is the last lookup error, a temporary
 // one if there was any.
-func (a *Agent) addresses(ctx context.Context, groups [][]string, d destination) (all []target, loop bool, err error) {
+func (a *Agent) addresses(ctx context.Context, groups [][]dns.MX, d destination, exchangers bool) (all []target, loop bool, err error) {
 	for _, hosts := range groups {
 		var group []target
 		for _, host := range hosts {
-			addrs, lookupErr := a.lookupHost(ctx, host)
+			addrs, lookupErr := a.lookupHost(ctx, host.Host)
 			if lookupErr != nil && !temporary(err) {
 				err = lookupErr
 			}
 			for _, ip := range addrs {
-				group = append(group, a.target(d, host, ip))
+				t := a.target(d, host.Host, ip)
+				t.mx, t.secure = exchangers, exchangers && host.Secure
+				group = append(group, t)
 			}
 		}
 		if slices.ContainsFunc(group, func(t target) bool { return t.own }) {
@@ -112,7 +144,7 @@ func (a *Agent) addresses(ctx context.Context, groups [][]string, d destination)
 		}
 		a.prefer(group)
 		all = append(all, group...)
-		if a.o.MaxAddress > 0 && len(all) >= a.o.MaxAddress {
+		if a.o.MaxAddress > 0 && len(all) >= a.o.MaxAddress && !a.o.Balance {
 			break
 		}
 	}
@@ -140,6 +172,7 @@ func (a *Agent) target(d destination, host string, ip netip.Addr) target {
 	return target{
 		network: "tcp",
 		address: net.JoinHostPort(ip.String(), d.Port),
+		nextHop: d.Text,
 		domain:  d.Host,
 		name:    host,
 		label:   label,

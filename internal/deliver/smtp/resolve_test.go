@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/deliver"
 	"postern/internal/dns"
 	"postern/internal/dns/dnstest"
 )
@@ -65,9 +66,10 @@ func TestOrderOfAddresses(t *testing.T) {
 		},
 		Host: map[string][]string{
 			"a.test": {"192.0.2.1", "2001:db8::1"}, "b.test": {"192.0.2.2"}, "c.test": {"192.0.2.3"}, "own.example": {"192.0.2.9"},
-			"direct.test": {"192.0.2.7"},
+			"direct.test": {"192.0.2.7"}, "six.test": {"2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "192.0.2.1", "192.0.2.2", "192.0.2.3"},
 		},
 	}
+	limited := func(n int) func(*Options) { return func(o *Options) { o.MaxAddress, o.Balance = n, true } }
 	native := &dnstest.Map{Host: map[string][]string{"direct.test": {"192.0.2.8"}, "hosts.test": {"192.0.2.88"}}}
 	for _, test := range []struct {
 		hop    string
@@ -80,6 +82,11 @@ func TestOrderOfAddresses(t *testing.T) {
 		{"two.test", func(o *Options) { o.Prefer = "ipv6" }, "[2001:db8::1]:25 192.0.2.1:25 192.0.2.2:25 192.0.2.3:25"},
 		{"two.test", func(o *Options) { o.Prefer = "ipv4" }, "192.0.2.1:25 192.0.2.2:25 [2001:db8::1]:25 192.0.2.3:25"},
 		{"two.test", func(o *Options) { o.MaxAddress = 2 }, "192.0.2.1:25 [2001:db8::1]:25"},
+		{"six.test", limited(4), "[2001:db8::1]:25 [2001:db8::2]:25 192.0.2.1:25 192.0.2.2:25"},
+		{"six.test", limited(5), "[2001:db8::1]:25 [2001:db8::2]:25 192.0.2.1:25 192.0.2.2:25 192.0.2.3:25"},
+		{"six.test", limited(7), "[2001:db8::1]:25 [2001:db8::2]:25 [2001:db8::3]:25 [2001:db8::4]:25 192.0.2.1:25 192.0.2.2:25 192.0.2.3:25"},
+		{"six.test", limited(1), "[2001:db8::1]:25"},
+		{"six.test", limited(0), "[2001:db8::1]:25 [2001:db8::2]:25 [2001:db8::3]:25 [2001:db8::4]:25 192.0.2.1:25 192.0.2.2:25 192.0.2.3:25"},
 		{"own.test", nil, "192.0.2.1:25 [2001:db8::1]:25"},
 		{"own.test:26", nil, "192.0.2.1:26 [2001:db8::1]:26 192.0.2.9:26 192.0.2.3:26 192.0.2.2:26"},
 		{"part.test", nil, "192.0.2.3:25"},
@@ -114,5 +121,37 @@ func TestOrderOfAddresses(t *testing.T) {
 		if strings.Join(got, " ") != test.want {
 			t.Errorf("%s: %s, want %s", test.hop, strings.Join(got, " "), test.want)
 		}
+	}
+}
+
+func TestBestExchanger(t *testing.T) {
+	names := &dnstest.Map{MX: map[string][]dns.MX{"loop.test": {{Host: "me.test", Preference: 5}}}, Host: map[string][]string{"me.test": {"192.0.2.9"}}}
+	var passed []string
+	a, _ := newAgent(t, func(o *Options) {
+		o.Resolver = names
+		o.BestMX = func(_ context.Context, r *deliver.Request) []deliver.Status {
+			var list []deliver.Status
+			for _, to := range r.Recipients {
+				passed = append(passed, to.Address)
+				list = append(list, deliver.Status{Kind: deliver.Sent, DSN: "2.0.0", Relay: "local", Reason: "delivered to mailbox"})
+			}
+			return list
+		}
+	})
+	for i, s := range a.Deliver(context.Background(), request("loop.test", "a@loop.test", "b@loop.test")) {
+		if show(s) != "sent dsn=2.0.0 relay=local (delivered to mailbox)" {
+			t.Errorf("recipient %d: %s", i, show(s))
+		}
+	}
+	if strings.Join(passed, " ") != "a@loop.test b@loop.test" {
+		t.Errorf("passed on: %q", passed)
+	}
+	if s := a.Deliver(context.Background(), request("missing.test", "a@missing.test"))[0]; s.DSN != "5.4.4" {
+		t.Errorf("a name that is not found: %s", show(s))
+	}
+	names.MX["relay.test"] = names.MX["loop.test"]
+	a.o.Relayhost = "relay.test"
+	if s := a.Deliver(context.Background(), request("relay.test", "a@loop.test"))[0]; show(s) != "deferred dsn=4.3.5 relay=none (mail for relay.test loops back to myself) destination" {
+		t.Errorf("the relayhost: %s", show(s))
 	}
 }

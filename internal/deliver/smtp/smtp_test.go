@@ -171,7 +171,12 @@ func TestNextAddressIsTried(t *testing.T) {
 }
 
 func TestSessionLimit(t *testing.T) {
-	p := (&peer{reply: map[string]string{"MAIL": "451 no"}}).start(t, "tcp")
+	t.Run("transactions", func(t *testing.T) { sessionLimit(t, &peer{reply: map[string]string{"MAIL": "451 no"}}) })
+	t.Run("greetings", func(t *testing.T) { sessionLimit(t, &peer{greeting: "450 busy"}) })
+}
+
+func sessionLimit(t *testing.T, p *peer) {
+	p.start(t, "tcp")
 	names := &dnstest.Map{
 		MX:   map[string][]dns.MX{"x.test": {{Host: "a.test", Preference: 1}}},
 		Host: map[string][]string{"a.test": {"127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"}},
@@ -215,36 +220,6 @@ func TestServerWithOurName(t *testing.T) {
 	s := a.Deliver(context.Background(), request(hop, "a@test"))[0]
 	if s.Kind != deliver.Bounced || s.DSN != "5.4.6" || s.Reason != "mail for 127.0.0.1 loops back to myself" {
 		t.Errorf("at the SMTP port: %s", show(s))
-	}
-}
-
-func TestUTF8(t *testing.T) {
-	with, without := (&peer{ehlo: "250-SMTPUTF8\r\n"}).start(t, "tcp"), (&peer{}).start(t, "tcp")
-	a, _ := newAgent(t, nil)
-	for _, test := range []struct {
-		name, sender, rcpt, text, want string
-	}{
-		{"plain", "from@test", "a@test", "Subject: x\n\nü\n", "sent sent"},
-		{"no header", "from@test", "a@test", "\nü\n", "sent sent"},
-		{"header", "from@test", "a@test", "Subject: ü\n\nx\n", "sent bounced"},
-		{"recipient", "from@test", "ü@test", "\n", "sent bounced"},
-		{"sender", "ü@test", "a@test", "\n", "sent bounced"},
-	} {
-		var got []string
-		for _, p := range []*peer{with, without} {
-			r := request("[127.0.0.1]:"+p.port(), test.rcpt)
-			e := r.Message.Envelope
-			e.SMTPUTF8, e.Sender = true, test.sender
-			r.Message = spool.Detached("0123456789AB", e, []byte(test.text))
-			s := a.Deliver(context.Background(), r)[0]
-			got = append(got, s.Kind.String())
-			if s.Kind == deliver.Bounced && (s.DSN != "5.6.7" || s.Reason != "SMTPUTF8 is required, but was not offered by host 127.0.0.1[127.0.0.1]") {
-				t.Errorf("%s: %s", test.name, show(s))
-			}
-		}
-		if strings.Join(got, " ") != test.want {
-			t.Errorf("%s: %s, want %s", test.name, got, test.want)
-		}
 	}
 }
 
@@ -316,8 +291,8 @@ func TestMessageThatIsGone(t *testing.T) {
 func TestTLSSettingsThatFail(t *testing.T) {
 	p := (&peer{}).start(t, "tcp")
 	a, log := newAgent(t, func(o *Options) {
-		o.TLS = func(domain, host string) (smtpc.TLS, error) {
-			return smtpc.TLS{}, fmt.Errorf("no file for %s at %s", host, domain)
+		o.TLS = func(_ context.Context, nextHop string, host Host) (smtpc.TLS, error) {
+			return smtpc.TLS{}, fmt.Errorf("no file for %s at %s", host.Name, host.Domain)
 		}
 	})
 	s := a.Deliver(context.Background(), request("[127.0.0.1]:"+p.port(), "a@test"))[0]
@@ -372,6 +347,22 @@ func TestBindAddress(t *testing.T) {
 	defer p.mu.Unlock()
 	if !strings.HasPrefix(p.from, "127.0.0.5:") {
 		t.Errorf("the server saw %s", p.from)
+	}
+}
+
+func TestBindAddressThatIsNotOurs(t *testing.T) {
+	p := (&peer{}).start(t, "tcp")
+	for enforce, want := range map[bool]string{
+		false: "sent dsn=2.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (250 2.0.0 Ok: queued as 1) mta=127.0.0.1 diagnostic=250 2.0.0 Ok: queued as 1",
+		true:  "deferred dsn=4.4.1 relay=none (connect to 127.0.0.1[127.0.0.1]:PORT0: Cannot assign requested address) destination",
+	} {
+		a, log := newAgent(t, func(o *Options) { o.Bind4, o.BindOrDefer = netip.MustParseAddr("192.0.2.77"), enforce })
+		if got := show(a.Deliver(context.Background(), request("[127.0.0.1]:"+p.port(), "a@test"))[0], p.port()); got != want {
+			t.Errorf("enforced %v: %s, want %s", enforce, got, want)
+		}
+		if strings.Contains(log.String(), "warning: connect to") == enforce {
+			t.Errorf("enforced %v: log %q", enforce, log)
+		}
 	}
 }
 

@@ -10,12 +10,15 @@ import (
 	"postern/internal/smtpc"
 )
 
+// loopDSN is the code of mail that would come back to us.
+const loopDSN = "5.4.6"
+
 // answered is the status of a recipient on which the server had the last word.
-func answered(t target, o smtpc.Outcome) *deliver.Status {
+func answered(t target, o smtpc.Outcome, probe bool) *deliver.Status {
 	text := replyText(o.Reply)
 	s := &deliver.Status{Relay: t.relay, RemoteMTA: t.name, Diagnostic: text, DSN: replyDSN(o.Reply)}
 	switch {
-	case o.Delivered():
+	case o.Delivered(), probe && o.Phase == smtpc.Rcpt && o.Reply.Code/100 == 2:
 		s.Kind, s.Reason = deliver.Sent, text
 		return s
 	case o.Reply.Temporary():
@@ -61,6 +64,10 @@ func (a *Agent) failed(t target, e *smtpc.Error) *deliver.Status {
 		s.DSN, s.Reason = "4.7.5", "Cannot start TLS: handshake failure"
 	case smtpc.TLSUnverified:
 		s.DSN, s.Reason = "4.7.5", "Server certificate not verified"
+	case smtpc.AuthUnable:
+		s.DSN, s.Reason = "4.7.0", fmt.Sprintf("SASL authentication failed; cannot authenticate to server %s: %v", t.label, e.Err)
+	case smtpc.AuthRefused:
+		a.authRefused(s, t, e.Reply)
 	case smtpc.TooBig:
 		s.Kind, s.DSN = deliver.Bounced, "5.3.4"
 		s.Reason = fmt.Sprintf("message size %d exceeds size limit %d of server %s", e.Size, e.Limit, t.label)
@@ -91,6 +98,21 @@ func (a *Agent) refused(s *deliver.Status, t target, e *smtpc.Error) {
 		s.Kind = deliver.Bounced
 	case !e.Reply.Temporary():
 		s.DSN = "4.5.0"
+	}
+}
+
+// authRefused fills in the status of a server that does not take our
+// credentials (RFC 4954, 6). That is mended here or there, so the mail waits,
+// unless smtp_sasl_auth_soft_bounce says no.
+func (a *Agent) authRefused(s *deliver.Status, t target, r wire.Reply) {
+	text := replyText(r)
+	s.DSN, s.RemoteMTA, s.Diagnostic = replyDSN(r), t.name, text
+	s.Reason = fmt.Sprintf("SASL authentication failed; server %s said: %s", t.label, text)
+	switch {
+	case r.Permanent() && a.o.AuthBounces:
+		s.Kind = deliver.Bounced
+	case !r.Temporary():
+		s.DSN = "4" + s.DSN[1:]
 	}
 }
 

@@ -107,7 +107,7 @@ func TestTLSLevels(t *testing.T) {
 			v := &vault{}
 			port := v.start(t, test.server)
 			a, log := newAgent(t, func(o *Options) {
-				o.TLS = func(string, string) (smtpc.TLS, error) { return test.policy, nil }
+				o.TLS = func(context.Context, string, Host) (smtpc.TLS, error) { return test.policy, nil }
 			})
 			s := a.Deliver(context.Background(), request("[127.0.0.1]:"+port, "a@test"))[0]
 			got := s.DSN + " " + s.Reason
@@ -129,7 +129,7 @@ func TestTLSLevels(t *testing.T) {
 func TestStartTLSRefusedThoughRequired(t *testing.T) {
 	p := (&peer{ehlo: "250-STARTTLS\r\n", reply: map[string]string{"STARTTLS": "454 4.7.0 not now"}}).start(t, "tcp")
 	a, _ := newAgent(t, func(o *Options) {
-		o.TLS = func(string, string) (smtpc.TLS, error) {
+		o.TLS = func(context.Context, string, Host) (smtpc.TLS, error) {
 			return smtpc.TLS{Config: &tls.Config{InsecureSkipVerify: true}, Required: true}, nil
 		}
 	})

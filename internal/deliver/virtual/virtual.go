@@ -3,16 +3,15 @@
 // virtual_mailbox_base, owned by the user and group of virtual_uid_maps and
 // virtual_gid_maps.
 //
-// For each recipient, one after the other: the mailbox is asked of the Resolver
-// (virtual_mailbox_maps and the rest are its business), the header lines are
-// made,
+// The mailbox of each recipient is asked of the Resolver (virtual_mailbox_maps
+// and the rest are its business), the header lines are made,
 //
 //	Return-Path: <sender@client.example>
 //	X-Original-To: info@example.org
 //	Delivered-To: john@example.org
 //
-// and the message is written by package mailbox. Results read as those of
-// Postfix, with the relay "virtual":
+// and the message is written by package mailbox, one recipient after the other.
+// Results read as those of Postfix, with the relay "virtual":
 //
 //	sent      2.0.0  delivered to maildir
 //	sent      2.0.0  delivered to mailbox
@@ -21,7 +20,8 @@
 //	bounced   5.1.1  unknown user: "nobody@example.org"
 //
 // Recipients whose table fails are deferred. Two recipients of one message that
-// share a mailbox get a copy each.
+// share a mailbox get a copy each. A probe says "delivers to maildir" or
+// "delivers to mailbox", and touches nothing.
 //
 // Not here: aliases, .forward files, commands, and a check of Delivered-To
 // against loops. Postfix's virtual(8) has none of them either.
@@ -101,25 +101,47 @@ func (a *Agent) Deliver(ctx context.Context, r *deliver.Request) []deliver.Statu
 		return statuses
 	}
 	defer text.Close()
+	// Mailboxes are looked up first and written together: where that is done by
+	// another process, it is asked once.
+	list := make([]mailbox.Delivery, 0, len(r.Recipients))
+	index := make([]int, 0, len(r.Recipients))
 	for i := range r.Recipients {
-		statuses[i] = a.one(ctx, r.Message, text, &r.Recipients[i])
+		box, status, ok := a.find(ctx, r, &r.Recipients[i])
+		if !ok {
+			statuses[i] = status
+			continue
+		}
+		list = append(list, mailbox.Delivery{Box: box, Message: a.message(r.Message, text, &r.Recipients[i])})
+		index = append(index, i)
+	}
+	for n, o := range mailbox.DeliverAll(ctx, a.o.Store, list) {
+		statuses[index[n]] = result(&list[n].Box, &o)
 	}
 	return statuses
 }
 
-func (a *Agent) one(ctx context.Context, m *spool.Message, text Text, to *deliver.Recipient) deliver.Status {
+// find looks a mailbox up. ok is false when the recipient has its status without
+// any delivery.
+func (a *Agent) find(ctx context.Context, r *deliver.Request, to *deliver.Recipient) (box route.Mailbox, status deliver.Status, ok bool) {
 	if ctx.Err() != nil {
-		return deferred("4.3.2", "delivery was interrupted")
+		return box, deferred("4.3.2", "delivery was interrupted"), false
 	}
 	box, err := a.o.Resolver.VirtualMailbox(ctx, address.Split(to.Address), nil)
-	if err != nil {
-		return a.unresolved(ctx, to, err)
+	switch {
+	case err != nil:
+		return box, a.unresolved(ctx, to, err), false
+	case r.Probe:
+		return box, sent("delivers to " + kind(&box)), false
 	}
+	return box, status, true
+}
+
+func (a *Agent) message(m *spool.Message, text Text, to *deliver.Recipient) *mailbox.Message {
 	original := ""
 	if a.o.OriginalRecipient {
 		original = to.Original
 	}
-	receipt, err := a.o.Store.Deliver(ctx, box, &mailbox.Message{
+	return &mailbox.Message{
 		ID:      m.ID,
 		Index:   to.Index,
 		Arrival: m.Envelope.Arrival,
@@ -127,16 +149,28 @@ func (a *Agent) one(ctx context.Context, m *spool.Message, text Text, to *delive
 		Header:  mailbox.Header(m.Envelope.Sender, original, to.Address),
 		Body:    text,
 		Attempt: to.Attempt,
-	})
-	if err != nil {
-		return failed(&box, err)
 	}
-	status := deliver.Status{Kind: deliver.Sent, DSN: "2.0.0", Relay: relay, Applied: receipt.Applied}
-	status.Reason = "delivered to maildir"
-	if box.Format == route.Mbox {
-		status.Reason = "delivered to mailbox"
+}
+
+// result is the status of a delivery.
+func result(box *route.Mailbox, o *mailbox.Outcome) deliver.Status {
+	if o.Err != nil {
+		return failed(box, o.Err)
 	}
+	status := sent("delivered to " + kind(box))
+	status.Applied = o.Receipt.Applied
 	return status
+}
+
+func sent(reason string) deliver.Status {
+	return deliver.Status{Kind: deliver.Sent, DSN: "2.0.0", Reason: reason, Relay: relay}
+}
+
+func kind(box *route.Mailbox) string {
+	if box.Format == route.Mbox {
+		return "mailbox"
+	}
+	return "maildir"
 }
 
 // unresolved is the status of a recipient without a mailbox.

@@ -111,7 +111,8 @@ type Server struct {
 //	example.test. 300 IN MX 10 mx.example.test.
 //
 // until the test ends. Answers have the AD bit, when the question asks for it and
-// no name in them is insecure.test or below it. Names below servfail.test fail, those below silent.test
+// no name in them is insecure.test or below it. Names below servfail.test fail, as
+// does the question for TLSA records below notlsa.test, those below silent.test
 // are never answered, and answers of more than 512 octets below big.test are cut
 // over UDP.
 func Start(t testing.TB, zone string) *Server {
@@ -180,7 +181,7 @@ func (s *Server) ServeDNS(w mdns.ResponseWriter, q *mdns.Msg) {
 		return
 	}
 	m := new(mdns.Msg).SetReply(q)
-	if strings.HasSuffix(name, "servfail.test.") {
+	if strings.HasSuffix(name, "servfail.test.") || qtype == mdns.TypeTLSA && strings.HasSuffix(name, "notlsa.test.") {
 		m.Rcode = mdns.RcodeServerFailure
 	} else {
 		s.answer(m, name, qtype)

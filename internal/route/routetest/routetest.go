@@ -171,13 +171,20 @@ type Users struct {
 
 var _ route.Users = (*Users)(nil)
 
-// NewUsers are root, john and jack.
+// NewUsers are root, nobody, john and jack, and, unless that is root, "tester",
+// who runs the test and owns its files. john and jack have ids that hardly anybody
+// has who runs tests.
 func NewUsers() *Users {
-	return &Users{ByName: map[string]route.User{
-		"root": {Name: "root", UID: 0, GID: 0, Home: "/root"},
-		"john": {Name: "john", UID: 1001, GID: 1001, Home: "/home/john"},
-		"jack": {Name: "jack", UID: 1002, GID: 1002, Home: "/home/jack"},
+	u := &Users{ByName: map[string]route.User{
+		"root":   {Name: "root", UID: 0, GID: 0, Home: "/root"},
+		"nobody": {Name: "nobody", UID: 65534, GID: 65534, Home: "/nonexistent"},
+		"john":   {Name: "john", UID: 71001, GID: 71001, Home: "/home/john"},
+		"jack":   {Name: "jack", UID: 71002, GID: 71002, Home: "/home/jack"},
 	}}
+	if uid := os.Getuid(); uid != 0 {
+		u.ByName["tester"] = route.User{Name: "tester", UID: uid, GID: os.Getgid(), Home: "/home/tester"}
+	}
+	return u
 }
 
 // ErrUsers is a failure for Users.Err.
@@ -190,4 +197,17 @@ func (u *Users) Lookup(_ context.Context, name string) (route.User, bool, error)
 	}
 	user, ok := u.ByName[name]
 	return user, ok, nil
+}
+
+// LookupID implements route.Users.
+func (u *Users) LookupID(_ context.Context, uid int) (route.User, bool, error) {
+	if u.Err != nil {
+		return route.User{}, false, u.Err
+	}
+	for _, user := range u.ByName {
+		if user.UID == uid {
+			return user, true, nil
+		}
+	}
+	return route.User{}, false, nil
 }

@@ -13,6 +13,7 @@ import (
 	"postern/internal/table/ldap"
 	"postern/internal/table/lmdb"
 	"postern/internal/table/memcache"
+	"postern/internal/table/mtasts"
 	"postern/internal/table/pattern"
 	"postern/internal/table/remote"
 	"postern/internal/table/sql"
@@ -45,6 +46,7 @@ func Types() map[string]table.Constructor {
 		"ldap":      ldap.Open,
 		"lmdb":      index.New(formats["lmdb"]),
 		"memcache":  memcache.Open,
+		"mta-sts":   mtasts.Open,
 		"mysql":     sql.MySQL,
 		"pcre":      pattern.Pcre,
 		"pgsql":     sql.PgSQL,

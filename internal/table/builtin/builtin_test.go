@@ -23,7 +23,7 @@ func TestTypes(t *testing.T) {
 		"inline": "{key=value}", "static": "value", "randmap": "{value}", "environ": "x",
 		"unionmap": "{inline:{key=value}}", "pipemap": "{inline:{key=value}}",
 		"unix": "group.byname root", "debug": "inline:{key=value}",
-		"fail": "", "sqlite": "", "mysql": "", "pgsql": "", "ldap": "", "memcache": "", "socketmap": "", "tcp": "",
+		"fail": "", "sqlite": "", "mysql": "", "pgsql": "", "ldap": "", "memcache": "", "socketmap": "", "tcp": "", "mta-sts": "",
 	}
 	o := &table.Opener{Types: builtin.Types(), UTF8: true, Autocompile: true}
 	defer o.Close()

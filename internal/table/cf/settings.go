@@ -60,7 +60,7 @@ func Load(o *table.Opener, name string, known []string) (*Settings, error) {
 			name, known[0], name, known[1])
 	}
 	path := o.Path(name)
-	f, err := os.Open(path)
+	f, err := o.OpenFile(path)
 	if err != nil {
 		if !isPath && os.IsNotExist(err) {
 			return nil, fmt.Errorf("%s: there is no file %s, and main.cf has no parameters %s_*: create the file, or name it with its full path", name, path, name)

@@ -128,7 +128,7 @@ func (t *Table) answerFromIndex(ctx context.Context, index stamp) error {
 	if t.isCurrent(index) {
 		return nil
 	}
-	m, err := openMapping(ctx, t.format, t.index)
+	m, err := openMapping(ctx, t.o, t.format, t.index)
 	switch {
 	case err == nil:
 		if t.text != nil {

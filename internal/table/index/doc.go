@@ -44,5 +44,5 @@
 // Builder replaces files whole, also to add or delete one row: whoever reads
 // has the old file or the new one, after a crash too. See Builder.
 //
-// It imports address, origin, syntax, table and table/text.
+// It imports address, origin, syntax, table, table/text and golang.org/x/sys/unix.
 package index

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime/debug"
 	"syscall"
 	"time"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"postern/internal/table"
 )
@@ -80,19 +83,22 @@ func (s stamp) modified() time.Time { return time.Unix(s.wrote.Unix()) }
 
 // openMapping maps the file under a shared lock, so that it is whole. An error
 // of the file is worded like Postfix's.
-func openMapping(ctx context.Context, f Format, path string) (*mapping, error) {
+func openMapping(ctx context.Context, o *table.Opener, f Format, path string) (*mapping, error) {
 	var err error
 	for range 100 {
 		var m *mapping
-		if m, err = tryMapping(ctx, f, path); err != errChanged {
+		if m, err = tryMapping(ctx, o, f, path); err != errChanged {
 			return m, err
 		}
 	}
 	return nil, err
 }
 
-func tryMapping(ctx context.Context, f Format, path string) (_ *mapping, err error) {
+func tryMapping(ctx context.Context, o *table.Opener, f Format, path string) (_ *mapping, err error) {
 	fd, err := openIndex(path, syscall.O_RDONLY)
+	if errors.Is(err, fs.ErrPermission) {
+		fd, err = openByOther(o, path, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +159,16 @@ func openIndex(path string, flags int) (fd int, err error) {
 		return -1, fmt.Errorf("open database %s: not a regular file", path)
 	}
 	return fd, nil
+}
+
+// openByOther opens an index that this process may not read; own is its error.
+func openByOther(o *table.Opener, path string, own error) (int, error) {
+	file, err := o.OpenFile(path)
+	if err != nil {
+		return -1, own
+	}
+	defer file.Close()
+	return unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
 // settle takes the stamp of the file, at a time when any later change will give

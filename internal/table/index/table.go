@@ -267,7 +267,7 @@ func (t *Table) All(ctx context.Context) iter.Seq2[table.Entry, error] {
 			rows.All(ctx)(yield)
 			return
 		}
-		m, err := openMapping(ctx, t.format, t.index)
+		m, err := openMapping(ctx, t.o, t.format, t.index)
 		if err != nil {
 			yield(table.Entry{}, t.failure("", err))
 			return

@@ -20,34 +20,77 @@ import (
 // CA is a certificate authority.
 type CA struct {
 	PEM  []byte // its certificate
+	Cert *x509.Certificate
 	Pool *x509.CertPool
 
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key *ecdsa.PrivateKey
 }
 
 // New makes an authority.
 func New(t testing.TB) *CA {
 	t.Helper()
+	return newCA(t, nil)
+}
+
+// Sub makes an authority that is certified by this one.
+func (ca *CA) Sub(t testing.TB) *CA {
+	t.Helper()
+	return newCA(t, ca)
+}
+
+// newCA makes an authority below another one, or a root.
+func newCA(t testing.TB, parent *CA) *CA {
+	t.Helper()
 	ca := &CA{key: newKey(t), Pool: x509.NewCertPool()}
 	template := template("Test CA")
 	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, ca.key.Public(), ca.key)
+	if parent == nil {
+		parent = &CA{Cert: template, key: ca.key}
+	} else {
+		template.Subject.CommonName = "Test Sub CA"
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent.Cert, ca.key.Public(), parent.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ca.cert, err = x509.ParseCertificate(der); err != nil {
+	if ca.Cert, err = x509.ParseCertificate(der); err != nil {
 		t.Fatal(err)
 	}
 	ca.PEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	ca.Pool.AddCert(ca.cert)
+	ca.Pool.AddCert(ca.Cert)
 	return ca
+}
+
+// Leaf makes a certificate as Issue does, for looking at it. old is one that has
+// expired.
+func (ca *CA) Leaf(t testing.TB, old bool, names ...string) *x509.Certificate {
+	t.Helper()
+	der, _ := ca.issue(t, old, names)
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
 }
 
 // Issue makes a certificate for host names and addresses, and its key, as PEM.
 func (ca *CA) Issue(t testing.TB, names ...string) (cert, key []byte) {
 	t.Helper()
+	der, k := ca.issue(t, false, names)
+	kder, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kder})
+}
+
+func (ca *CA) issue(t testing.TB, old bool, names []string) (der []byte, k *ecdsa.PrivateKey) {
+	t.Helper()
 	template := template(names[0])
+	if old {
+		template.NotAfter = time.Now().Add(-time.Minute)
+	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
@@ -55,17 +98,12 @@ func (ca *CA) Issue(t testing.TB, names ...string) (cert, key []byte) {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	k := newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, k.Public(), ca.key)
+	k = newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, k.Public(), ca.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kder, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: kder})
+	return der, k
 }
 
 // Config is the configuration of a server with a certificate for the names.

@@ -1,0 +1,544 @@
+package helper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"postern/internal/deliver/command"
+	"postern/internal/deliver/mailbox"
+	"postern/internal/privsep"
+	"postern/internal/route"
+)
+
+// somebody is who the tests deliver as: an ordinary user, or the one who runs
+// them.
+func somebody() (uid, gid int) {
+	if os.Geteuid() == 0 {
+		return 4711, 4712
+	}
+	return os.Geteuid(), os.Getegid()
+}
+
+// home is a directory of somebody that everybody can reach.
+func home(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "helper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	uid, gid := somebody()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chown(dir, uid, gid)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// connect runs a helper in this process, and returns its client.
+func connect(t testing.TB, p *Policy) *Client {
+	t.Helper()
+	return connectWith(t, Options{As: privsep.New(), Policy: func() (*Policy, error) { return p, nil },
+		Commands: command.Direct{As: privsep.New()}})
+}
+
+func connectWith(t testing.TB, o Options) *Client {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := New(pair[0], o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(pair[1])
+	ctx, cancel := context.WithCancel(context.Background())
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := h.Serve(ctx); err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
+	both.Go(func() { _ = c.Serve(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		both.Wait()
+	})
+	return c
+}
+
+func options() StoreOptions {
+	return StoreOptions{Hostname: "mx.example", Locks: mailbox.LockFcntl, Timing: mailbox.LockTiming{Attempts: 3, Delay: time.Millisecond}, Log: "virtual"}
+}
+
+func message(text string) *mailbox.Message {
+	return &mailbox.Message{ID: "0123456789AB", Index: 3, Arrival: time.Unix(1716730000, 5), Sender: "sender@client.example",
+		Header: []byte("Delivered-To: john@example.org\n"), Body: strings.NewReader(text)}
+}
+
+// box is a mailbox below base.
+func box(base, name string, format route.Format) route.Mailbox {
+	uid, gid := somebody()
+	return route.Mailbox{Base: base, Path: filepath.Join(base, name), Format: format, UID: uid, GID: gid}
+}
+
+// read returns the one message of a Maildir.
+func readNew(t *testing.T, dir string) string {
+	t.Helper()
+	names, err := filepath.Glob(dir + "/new/*")
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%s/new has %q, %v; want one file", dir, names, err)
+	}
+	text, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestDeliver sends texts of every size class the long way, and compares with
+// what a Store does without it.
+func TestDeliver(t *testing.T) {
+	base := home(t)
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	store := c.Store(options())
+	for _, size := range []int{0, 1, 4 << 10, maxInline, maxInline + 1, 3*maxPiece + 17} {
+		text := strings.Repeat("0123456789abcde\n", size/16+1)[:size]
+		name := fmt.Sprintf("box%d", size)
+		b := box(base, name, route.Maildir)
+		got, err := store.Deliver(t.Context(), b, message(text))
+		if err != nil {
+			t.Fatalf("Deliver of %d octets = %v", size, err)
+		}
+		if want := "Delivered-To: john@example.org\n" + text; readNew(t, b.Path) != want {
+			t.Errorf("%d octets did not arrive as they were sent", size)
+		}
+		direct := mailbox.New(mailbox.Options{As: privsep.New(), Hostname: "mx.example"})
+		again, err := direct.Deliver(t.Context(), b, message(text))
+		if err != nil || !again.Repeated {
+			t.Errorf("the Store does not find the delivery of the helper: %+v, %v", again, err)
+		}
+		again.Repeated = false
+		if diff := cmp.Diff(again, got); diff != "" {
+			t.Errorf("receipt differs (-direct +helper):\n%s", diff)
+		}
+	}
+}
+
+// TestDeliverAll stores one text in many mailboxes, more than fit in a request.
+func TestDeliverAll(t *testing.T) {
+	base := home(t)
+	store := connect(t, &Policy{Virtual: map[string]int{base: 1}}).Store(options())
+	const n = 1000
+	list := make([]mailbox.Delivery, n)
+	for i := range list {
+		m := message("text\n")
+		m.Index, m.Header = i, append(m.Header, strings.Repeat("x", 300)...)
+		list[i] = mailbox.Delivery{Box: box(base, fmt.Sprintf("box%d", i%50), route.Maildir), Message: m}
+	}
+	list[7].Box.UID = 0
+	for i, got := range store.DeliverAll(t.Context(), list) {
+		switch {
+		case i == 7 && !errors.Is(got.Err, privsep.ErrRoot):
+			t.Errorf("delivery as root = %v, want %v", got.Err, privsep.ErrRoot)
+		case i != 7 && got.Err != nil:
+			t.Errorf("delivery %d = %v", i, got.Err)
+		}
+	}
+	names, err := filepath.Glob(base + "/box*/new/*")
+	if err != nil || len(names) != n-1 {
+		t.Errorf("%d files, want %d (%v)", len(names), n-1, err)
+	}
+}
+
+// badText fails in the middle.
+type badText struct{ size int64 }
+
+func (b badText) Size() int64 { return b.size }
+func (b badText) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > b.size/2 {
+		return 0, errors.New("disk on fire")
+	}
+	return copy(p, bytes.Repeat([]byte("x"), len(p))), nil
+}
+
+// TestUnreadableText: a text that the spool cannot give is a temporary error, no
+// half of it is delivered, and the connection is good for the next one.
+func TestUnreadableText(t *testing.T) {
+	base := home(t)
+	store := connect(t, &Policy{Virtual: map[string]int{base: 1}}).Store(options())
+	for _, size := range []int64{1000, 4 * maxPiece} {
+		m := message("")
+		m.Body = badText{size}
+		_, err := store.Deliver(t.Context(), box(base, "box", route.Maildir), m)
+		var known *mailbox.Error
+		if !errors.As(err, &known) || known.DSN != "4.3.0" || !known.Temporary || !strings.Contains(known.Reason, "disk on fire") {
+			t.Errorf("Deliver of %d octets = %#v, want 4.3.0 disk on fire", size, err)
+		}
+	}
+	if _, err := store.Deliver(t.Context(), box(base, "box", route.Maildir), message("good\n")); err != nil {
+		t.Error(err)
+	}
+	if got := readNew(t, base+"/box"); !strings.HasSuffix(got, "good\n") {
+		t.Errorf("the mailbox has %q", got)
+	}
+}
+
+// TestErrors: what agents ask of an error is the same on this side.
+func TestErrors(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		is   []error
+	}{
+		{"number", &os.PathError{Op: "open", Path: "/x", Err: unix.ENOENT}, []error{unix.ENOENT, os.ErrNotExist}},
+		{"permission", unix.EACCES, []error{unix.EACCES, os.ErrPermission}},
+		{"address in use", fmt.Errorf("listen: %w", unix.EADDRINUSE), []error{unix.EADDRINUSE}},
+		{"root", fmt.Errorf("uid 0: %w", privsep.ErrRoot), []error{privsep.ErrRoot}},
+		{"not root", privsep.ErrNotRoot, []error{privsep.ErrNotRoot}},
+		{"canceled", context.Canceled, []error{context.Canceled}},
+		{"deadline", context.DeadlineExceeded, []error{context.DeadlineExceeded}},
+		{"refused", fmt.Errorf("/etc/shadow: %w", ErrRefused), []error{ErrRefused}},
+		{"plain", errors.New("a word"), nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := fields{b: appendFailure(nil, tt.err)}
+			got := f.failure()
+			if f.end() != nil || got.Error() != tt.err.Error() {
+				t.Errorf("text %q, want %q", got, tt.err)
+			}
+			for _, want := range tt.is {
+				if !errors.Is(got, want) {
+					t.Errorf("%v is not %v", got, want)
+				}
+			}
+		})
+	}
+	want := &mailbox.Error{DSN: "5.2.2", Reason: "error writing message: File too large", Err: unix.EFBIG}
+	f := fields{b: appendFailure(nil, want)}
+	var got *mailbox.Error
+	if !errors.As(f.failure(), &got) || *got != *want {
+		t.Errorf("mailbox error %+v, want %+v", got, want)
+	}
+}
+
+// TestMboxWaits: a delivery that waits for a lock ends with its context, and the
+// helper stops waiting too.
+func TestMboxWaits(t *testing.T) {
+	base := home(t)
+	o := options()
+	o.Locks, o.Timing = mailbox.LockDot, mailbox.LockTiming{Attempts: 1000, Delay: time.Hour, Stale: time.Hour}
+	if err := os.WriteFile(base+"/box.lock", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	store := connect(t, &Policy{Virtual: map[string]int{base: 1}}).Store(o)
+	done := make(chan error)
+	go func() {
+		_, err := store.Deliver(ctx, box(base, "box", route.Mbox), message("text\n"))
+		done <- err
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Deliver = %v, want %v", err, context.Canceled)
+	}
+}
+
+// TestGone: without the helper everything is deferred.
+func TestGone(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(pair[1])
+	served := make(chan error)
+	go func() { served <- c.Serve(t.Context()) }()
+	unix.Close(pair[0])
+	if err := <-served; err != ErrGone {
+		t.Errorf("Serve = %v, want %v", err, ErrGone)
+	}
+	_, err = c.Store(options()).Deliver(t.Context(), box("/", "box", route.Maildir), message("text\n"))
+	var known *mailbox.Error
+	if !errors.As(err, &known) || !known.Temporary || !errors.Is(err, ErrGone) {
+		t.Errorf("Deliver = %v, want a temporary error that is %v", err, ErrGone)
+	}
+	if _, _, err := c.ReadFile(t.Context(), privsep.Identity{UID: 1, GID: 1}, "/etc/passwd", 1); !errors.Is(err, ErrGone) {
+		t.Errorf("ReadFile = %v, want %v", err, ErrGone)
+	}
+	if err := c.Present(); !errors.Is(err, ErrGone) {
+		t.Errorf("Present = %v, want %v", err, ErrGone)
+	}
+	if _, err := c.OpenFile("/etc/passwd"); !errors.Is(err, ErrGone) {
+		t.Errorf("OpenFile = %v, want %v", err, ErrGone)
+	}
+}
+
+// TestRun runs a command with an input and an output.
+func TestRun(t *testing.T) {
+	uid, gid := somebody()
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}})
+	spec := command.Spec{As: privsep.Identity{UID: uid, GID: gid}, Argv: []string{"/bin/sh", "-c", "cat; id -u; echo $A; exit 7"},
+		Env: []string{"A=b", "PATH=/usr/bin:/bin"}, Dir: "/", Limit: time.Minute, Output: 1000}
+	got, err := c.Run(t.Context(), spec, input(t, "hello\n"))
+	want := command.Result{Status: 7, Output: fmt.Appendf(nil, "hello\n%d\nb\n", uid)}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("Run: %v, (-want +got):\n%s", err, diff)
+	}
+	spec.Argv = []string{"/nonexistent"}
+	if _, err := c.Run(t.Context(), spec, input(t, "")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Run of what is not there = %v", err)
+	}
+}
+
+func input(t *testing.T, text string) *os.File {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "input")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestRunCanceled: the end of the context kills the command.
+func TestRunCanceled(t *testing.T) {
+	uid, gid := somebody()
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}})
+	pipe, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	spec := command.Spec{As: privsep.Identity{UID: uid, GID: gid}, Argv: []string{"/bin/cat"}, Env: []string{}, Dir: "/", Limit: time.Hour, Output: 1}
+	go func() {
+		_, err := c.Run(ctx, spec, pipe)
+		done <- err
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run = %v, want %v", err, context.Canceled)
+	}
+	w.Close()
+}
+
+// TestOpen gives files and the log, and nothing else.
+func TestOpen(t *testing.T) {
+	dir := t.TempDir()
+	known, other, log := dir+"/known", dir+"/other", dir+"/log"
+	for _, name := range []string{known, other} {
+		if err := os.WriteFile(name, []byte("content of "+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &Policy{Owner: privsep.Identity{UID: 1 << 30, GID: 1 << 30}, Files: map[string]bool{known: true, dir: true}, Log: log}
+	c := connect(t, p)
+	f, err := c.OpenFile(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if text, err := io.ReadAll(f); err != nil || string(text) != "content of "+known {
+		t.Errorf("read %q, %v", text, err)
+	}
+	if _, err := f.WriteString("x"); err == nil {
+		t.Error("the file can be written to")
+	}
+	for _, name := range []string{other, dir, dir + "/./known", "/etc/shadow", ""} {
+		if f, err := c.OpenFile(name); err == nil {
+			f.Close()
+			t.Errorf("OpenFile(%q) gave the file", name)
+		}
+	}
+	l, err := c.OpenLog(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.WriteString("line\n"); err != nil {
+		t.Error(err)
+	}
+	if f, err := c.OpenLog(other); err == nil {
+		f.Close()
+		t.Error("OpenLog opened a file that is not the log")
+	}
+	ours := *p
+	ours.Owner.UID = os.Getuid()
+	c = connect(t, &ours)
+	if f, err := c.OpenFile(known); err == nil {
+		f.Close()
+		t.Error("OpenFile opened what mail_owner could have put there")
+	}
+}
+
+// TestListen gives listeners of master.cf, and nothing else.
+func TestListen(t *testing.T) {
+	c := connect(t, &Policy{Listeners: map[string]bool{"tcp4 127.0.0.1:0": true}})
+	l, err := c.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if !strings.HasPrefix(l.Addr().String(), "127.0.0.1:") {
+		t.Errorf("listening on %v", l.Addr())
+	}
+	if l, err := c.Listen("tcp4", "127.0.0.1:1"); err == nil {
+		l.Close()
+		t.Error("Listen on another port worked")
+	}
+	socket := t.TempDir() + "/control"
+	uid, gid := somebody()
+	if os.Geteuid() != 0 {
+		uid = -1 // the directory may not be that of mail_owner
+	}
+	u, err := connect(t, &Policy{Owner: privsep.Identity{UID: uid, GID: gid}, Listeners: map[string]bool{"unix " + socket: true}}).Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the socket: %v, %v", info, err)
+	}
+	busy := l.Addr().String()
+	c = connect(t, &Policy{Listeners: map[string]bool{"tcp4 " + busy: true}})
+	if _, err := c.Listen("tcp4", busy); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("Listen on a busy port = %v, want %v", err, unix.EADDRINUSE)
+	}
+}
+
+// TestRefresh: a reload gives the new policy, and one that fails keeps the old.
+func TestRefresh(t *testing.T) {
+	var mu sync.Mutex
+	p, broken := &Policy{}, error(nil)
+	change := func(to *Policy, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		p, broken = to, err
+	}
+	c := connectWith(t, Options{As: privsep.New(), Policy: func() (*Policy, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return p, broken
+	}})
+	key := "tcp4 127.0.0.1:0"
+	listens := func() bool {
+		l, err := c.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return false
+		}
+		l.Close()
+		return true
+	}
+	if listens() {
+		t.Error("the empty policy allows a listener")
+	}
+	change(&Policy{Listeners: map[string]bool{key: true}}, nil)
+	if err := c.Present(); err != nil {
+		t.Errorf("Present = %v", err)
+	}
+	if err := c.Refresh(); err != nil || !listens() {
+		t.Errorf("Refresh = %v, and the listener is not there", err)
+	}
+	refusal := errors.New("main.cf:1: broken")
+	change(nil, refusal)
+	if err := c.Refresh(); err == nil || err.Error() != refusal.Error() || !listens() {
+		t.Errorf("Refresh = %v, want %v and the old policy", err, refusal)
+	}
+}
+
+// recorder is a Logger.
+type recorder chan string
+
+func (r recorder) Infof(format string, args ...any) { r <- fmt.Sprintf(format, args...) }
+func (r recorder) Warningf(format string, args ...any) {
+	r <- "warning: " + fmt.Sprintf(format, args...)
+}
+
+// TestLog: what a Store logs in the helper is logged by the server.
+func TestLog(t *testing.T) {
+	base := home(t)
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	lines := make(recorder, 10)
+	c.Logs("virtual", lines)
+	store := c.Store(options())
+	for range 2 {
+		if _, err := store.Deliver(t.Context(), box(base, "box", route.Maildir), message("text\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if line := <-lines; !strings.Contains(line, "message is in "+base+"/box already") {
+		t.Errorf("logged %q", line)
+	}
+}
+
+// TestMailFS does for the spool what a checkpoint needs.
+func TestMailFS(t *testing.T) {
+	base := home(t)
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	receipt, err := c.Store(options()).Deliver(t.Context(), box(base, "box", route.Maildir), message("text\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := c.MailFS(t.TempDir(), nil)
+	d, err := fs.OpenDevice(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+	name := filepath.Join(base, "box/new", filepath.Base(newest(t, base+"/box")))
+	if receipt.Applied != nil && (receipt.Applied.Dev != d.Number() || receipt.Applied.Path != name) {
+		t.Errorf("receipt %+v, device %d, file %s", receipt.Applied, d.Number(), name)
+	}
+	f, err := fs.Open(name, os.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size, err := f.Size(); err != nil || size != int64(len(readNew(t, base+"/box"))) {
+		t.Errorf("Size = %d, %v", size, err)
+	}
+	if err := errors.Join(f.Datasync(), fs.SyncDir(filepath.Dir(name))); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.ReadAt(make([]byte, 1), 0); err == nil {
+		t.Error("mail can be read")
+	}
+	if _, err := fs.Open(name+"x", os.O_RDONLY); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Open of what is not there = %v", err)
+	}
+	for _, name := range []string{"/etc/passwd", base + "/../etc/passwd", base + "x"} {
+		if _, err := fs.Open(name, os.O_RDONLY); err == nil {
+			t.Errorf("Open(%s) worked", name)
+		}
+	}
+	if !c.IsMaildir(base+"/box") || c.IsMaildir(base) || c.IsMaildir("/etc") {
+		t.Error("IsMaildir is wrong")
+	}
+}
+
+func newest(t *testing.T, dir string) string {
+	t.Helper()
+	names, err := filepath.Glob(dir + "/new/*")
+	if err != nil || len(names) == 0 {
+		t.Fatal(dir, err)
+	}
+	return names[len(names)-1]
+}

@@ -1,0 +1,84 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"postern/internal/address"
+	"postern/internal/spool"
+)
+
+// Flush has everything tried now that sleeps, dead destinations included
+// (postqueue -f). What is on hold stays there.
+func (q *Queue) Flush() {
+	given := q.options.Now().UnixNano()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	slices.SortFunc(q.sleeping, func(a, b alarm) int { return cmp.Compare(a.number, b.number) })
+	for _, a := range q.sleeping {
+		q.ordered.push(order{number: a.number, stamp: a.at, given: given})
+	}
+	q.sleeping = nil
+	q.admit()
+}
+
+// FlushMessage has one message tried now (postqueue -i). It reports whether
+// there is such a message.
+func (q *Queue) FlushMessage(id string) bool {
+	number, ok := spool.ParseID(id)
+	if !ok {
+		return false
+	}
+	w, ok := q.options.Store.Peek(number)
+	if ok && q.concerns(Retry, w) {
+		q.order([]spool.Waiting{w})
+	}
+	return ok
+}
+
+// maxFlushing bounds the domains that are waiting to be flushed: whoever may
+// say ETRN chooses their names.
+const maxFlushing = 1000
+
+// FlushDestination has the messages tried now that wait for a recipient in
+// domain (postqueue -s, ETRN). It returns at once, and the messages are looked
+// for one domain after the other. Which domains may be asked for is for the
+// caller to say (postconf fast_flush_domains). It returns false when the queue
+// does not run, or has too many domains to flush already.
+func (q *Queue) FlushDestination(domain string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.running || len(q.flushing) >= maxFlushing {
+		return false
+	}
+	if q.flushing == nil {
+		q.flushing = make(map[string]struct{})
+		q.workers.Add(1)
+		go q.flushAll(q.ctx)
+	}
+	q.flushing[address.Fold(domain)] = struct{}{}
+	return true
+}
+
+// flushAll flushes the domains that were asked for until there is none left.
+func (q *Queue) flushAll(ctx context.Context) {
+	defer q.workers.Done()
+	for {
+		q.mu.Lock()
+		var domain string
+		for domain = range q.flushing {
+			break
+		}
+		if len(q.flushing) == 0 || ctx.Err() != nil {
+			q.flushing = nil
+			q.mu.Unlock()
+			return
+		}
+		delete(q.flushing, domain)
+		q.mu.Unlock()
+		if _, err := q.Apply(ctx, Retry, Filter{Domain: domain}, nil); err != nil && ctx.Err() == nil {
+			q.logs.qmgr.Warningf("flush %s: %v", domain, err)
+		}
+	}
+}
