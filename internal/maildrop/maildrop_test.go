@@ -24,8 +24,12 @@ func newDrop(t *testing.T) string {
 
 func TestSubmitAndOpen(t *testing.T) {
 	dir := newDrop(t)
-	if st, _ := os.Stat(dir); st.Mode() != os.ModeDir|os.ModeSticky|0o733 {
-		t.Errorf("mode = %v, want dtrwx-wx-wx", st.Mode())
+	mode := os.ModeDir | os.ModeSticky | 0o733
+	if os.Geteuid() != 0 {
+		mode |= os.ModeSetgid
+	}
+	if st, err := os.Stat(dir); err != nil || st.Mode() != mode {
+		t.Errorf("mode = %v, %v; want %v", st.Mode(), err, mode)
 	}
 	env := Envelope{Sender: "a@example.org", Recipients: []string{"b@example.org"}, FromHeader: true}
 	if err := Submit(dir, env, strings.NewReader("Subject: x\n\nbody\n")); err != nil {
