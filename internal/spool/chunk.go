@@ -47,7 +47,7 @@ func (w *chunkWriter) flush() {
 
 // slots writes all slots of frozen leaves.
 func (w *chunkWriter) slots(leaves []leaf) {
-	b := make([]byte, 0, chunkSlots*slotSize)
+	var b []byte
 	for _, l := range leaves {
 		for i := range l.n {
 			if len(b) == chunkSlots*slotSize {
@@ -106,7 +106,7 @@ type chunkReader struct {
 }
 
 func newChunkReader(f File, size int64, key salt, seq uint64) *chunkReader {
-	return &chunkReader{r: bufio.NewReaderSize(io.NewSectionReader(f, 0, size), writeSize), key: key, seq: seq}
+	return &chunkReader{r: bufio.NewReaderSize(io.NewSectionReader(f, 0, size), int(min(size, writeSize))), key: key, seq: seq}
 }
 
 // next returns the next chunk, which is valid until the following one.

@@ -167,12 +167,12 @@ func FuzzRecover(f *testing.F) {
 			}
 			d.files["/spool/log/000000000000000"+string(rune('1'+gen))] = &simFile{data: seg}
 		}
-		s := mustOpen(t, "/spool", simOptions(d.process(), 1))
+		s := mustOpen(t, "/spool", cutOptions(d.process(), 1))
 		before := pendingOf(s)
 		m := mustPut(t, s, testEnvelope(1, "a@x.test"), []byte("x\n"))
 		d.kill()
 		s.Close()
-		s = mustOpen(t, "/spool", simOptions(d.process(), 1))
+		s = mustOpen(t, "/spool", cutOptions(d.process(), 1))
 		after := pendingOf(s)
 		if len(after) != len(before)+1 || after[m.ID].Message == nil {
 			t.Errorf("%d pending, then one more: %d", len(before), len(after))

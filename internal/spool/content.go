@@ -54,7 +54,8 @@ func (v *stored) inline() int64 {
 }
 
 // settled, planned and undone are parts of a Change as recorded. An undo opens
-// recipients again whose delivery did not survive a power cut.
+// recipients again: their delivery did not survive a power cut, or the change
+// that settled them found no space.
 type settled struct {
 	id       uint64
 	outcomes []Outcome

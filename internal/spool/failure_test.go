@@ -54,6 +54,8 @@ func setFault(d *simDisk, f func(op, name string) error) {
 	d.fault = f
 }
 
+// TestLogWithoutSpace: on file systems that copy on write, even a reserved
+// segment can find no space.
 func TestLogWithoutSpace(t *testing.T) {
 	d := newMailDisk()
 	s := mustOpen(t, "/spool", simOptions(d.process(), 1))
@@ -92,6 +94,7 @@ func TestLogWithoutSpace(t *testing.T) {
 	}
 }
 
+// TestFullDisk fills a disk with mail, and empties it again.
 func TestFullDisk(t *testing.T) {
 	d := newMailDisk()
 	d.space = 400 << 10
@@ -157,6 +160,8 @@ func TestCreateMinFree(t *testing.T) {
 	}
 }
 
+// TestSyncfsFails: what a failed syncfs may have lost is written again, file
+// by file, before its message is struck off.
 func TestSyncfsFails(t *testing.T) {
 	d := newMailDisk()
 	v := d.process()
@@ -216,6 +221,8 @@ func TestSyncfsFails(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestOpenFails: whatever call of Open fails, it says so, gives everything
+// back, and the next Open finds all that was there.
 func TestOpenFails(t *testing.T) {
 	d := newMailDisk()
 	s := mustOpen(t, "/spool", simOptions(d.process(), 1))

@@ -221,7 +221,9 @@ func (j *journal) sync() {
 }
 
 // fail makes the journal ill for good: after a failed sync nobody knows what
-// is on the disk, so nothing is acknowledged any more.
+// is on the disk, so nothing is acknowledged any more. That holds for a sync
+// without space as well: the bytes are no longer here to be written elsewhere,
+// and the system may have dropped them too.
 func (j *journal) fail(err error) {
 	if j.err == nil {
 		j.err = fmt.Errorf("spool: %w", err)

@@ -137,7 +137,8 @@ func (s *Spool) found(name string) (salt, error) {
 	return secret, s.fs.SyncDir(filepath.Dir(s.dir))
 }
 
-// Close makes a last checkpoint, releases the lock and closes all files. What
+// Close makes a last checkpoint and, if the next Open would have much to read, a
+// snapshot; it releases the lock and closes all files. What
 // is in the spool is there at the next Open. Everything called afterwards
 // fails with ErrClosed; drafts that are still open are to be aborted before.
 func (s *Spool) Close() error {
@@ -153,7 +154,7 @@ func (s *Spool) Close() error {
 	s.checkpointing.Lock()
 	defer s.checkpointing.Unlock()
 	err := s.checkpoint()
-	if err == nil && s.unindexed > s.j.size {
+	if err == nil && s.lag() > s.j.size {
 		err = s.snapshot()
 	}
 	if err == nil {

@@ -3,7 +3,7 @@ package spool
 import "fmt"
 
 // hold keeps a segment from being used again while it is read. The caller
-// holds mu, and calls release in the end; nil: there is no such segment.
+// holds mu, and calls letGo in the end; nil: there is no such segment.
 func (s *Spool) hold(gen uint32) *segment {
 	seg := s.index.segs[gen]
 	if seg != nil {

@@ -32,7 +32,7 @@ type recordType uint8
 
 const (
 	recordChange recordType = 1 // a Change
-	recordKeep   recordType = 2 // a message moved to the head of the log, with its state
+	recordKeep   recordType = 2 // a message moved to the head of the log, text and state
 	recordMark   recordType = 3 // begin of a segment, checkpoint
 )
 

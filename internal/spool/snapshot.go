@@ -97,14 +97,22 @@ func (s *Spool) floor() uint64 {
 	return s.snapshots[0].at.gen
 }
 
+// lag is how much log has been written since the newest snapshot.
+func (s *Spool) lag() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unindexed
+}
+
 // snapshotIfDue makes a snapshot when two checkpoints' worth of log has been
-// written since the last one, and twice its size: so the index is written at
-// most half as often as the log. When there is no space, it comes at once,
+// written since the last one, and twice its size: at most half as many bytes go
+// to snapshots as to the log. When there is no space, it comes at once,
 // because then more of the log can be given back.
 func (s *Spool) snapshotIfDue() (bool, error) {
 	s.mu.Lock()
-	lag, size := s.unindexed, int64(s.index.table.n)*slotSize
+	size := int64(s.index.table.n) * slotSize
 	s.mu.Unlock()
+	lag := s.lag()
 	if lag == 0 || lag < max(2*s.opt.CheckpointBytes, 2*size) && !s.j.starved() {
 		return false, nil
 	}

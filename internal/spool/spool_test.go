@@ -181,9 +181,6 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
-// TestLogWithoutSpace: on file systems that copy on write, even a reserved
-// segment can find no space.
-// TestFullDisk fills a disk with mail, and empties it again.
 // TestEvacuation: a message that nobody takes does not hold the log.
 func TestEvacuation(t *testing.T) {
 	d := newMailDisk()
@@ -230,8 +227,6 @@ func TestEvacuation(t *testing.T) {
 	mustClose(t, s)
 }
 
-// TestSyncfsFails: what a failed syncfs may have lost is written again, file
-// by file, before its message is struck off.
 func TestMailboxSyncEach(t *testing.T) {
 	d := newMailDisk()
 	o := simOptions(d.process(), 1)
@@ -367,6 +362,3 @@ func TestVolumes(t *testing.T) {
 		t.Errorf("Open on nfs = %v", err)
 	}
 }
-
-// TestOpenFails: whatever call of Open fails, it says so, gives everything
-// back, and the next Open finds all that was there.
