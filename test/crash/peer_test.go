@@ -125,3 +125,17 @@ func (p *peer) message(r *bufio.Reader, recipients int) error {
 	}
 	return nil
 }
+
+// copyTo adds what was taken to all. A text that was not whole is an error.
+func (p *peer) copyTo(all finds) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for token, places := range p.taken {
+		for place, n := range places {
+			for range n {
+				all.add(token, place)
+			}
+		}
+	}
+	return p.damaged
+}
