@@ -19,12 +19,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -86,7 +88,7 @@ func Open(o Options) (*Log, error) {
 		o.Socket = "/dev/log"
 	}
 	if o.OpenFile == nil {
-		o.OpenFile = openFile
+		o.OpenFile = OpenFile
 	}
 	if o.Hostname == "" {
 		o.Hostname, _ = os.Hostname()
@@ -118,8 +120,21 @@ func (l *Log) open() error {
 	return nil
 }
 
-func openFile(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+// OpenFile opens a log file for appending. One that it makes has the mode 0640,
+// whatever the file mode mask is.
+func OpenFile(name string) (*os.File, error) {
+	const flags = os.O_WRONLY | os.O_APPEND | syscall.O_NOCTTY
+	f, err := os.OpenFile(name, flags, 0)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if f, err = os.OpenFile(name, flags|os.O_CREATE, 0o600); err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o640); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Reopen opens the file anew, after it was rotated away. When that fails the
@@ -172,6 +187,9 @@ func (l *Log) Close() error {
 	return err
 }
 
+// gather is how long a line may wait for others, so that they share a write.
+const gather = 2 * time.Millisecond
+
 // run is the writer: it takes what has gathered and writes it in one go.
 func (l *Log) run() {
 	defer close(l.done)
@@ -183,6 +201,11 @@ func (l *Log) run() {
 		}
 		if len(l.pending) == 0 {
 			return
+		}
+		if !l.closed && len(l.pending) < maxPending/2 {
+			l.mu.Unlock()
+			time.Sleep(gather)
+			l.mu.Lock()
 		}
 		text := l.pending
 		l.pending, l.spare, l.writing = l.spare[:0], nil, true

@@ -50,7 +50,8 @@ func (q *Queue) admit() {
 	for ; waiting > 0 && q.activators < maxActivators; waiting-- {
 		q.activators++
 		q.workers.Add(1)
-		go q.activate(q.ctx)
+		ctx := q.ctx
+		q.crew.begin(ctx, func() { q.activate(ctx) })
 	}
 }
 
@@ -86,6 +87,9 @@ func (q *Queue) next(ctx context.Context) (*item, order) {
 		}
 	}
 	q.activators--
+	if len(q.sleeping) > 0 && q.sleeping[0].at > now.UnixNano() {
+		q.arm()
+	}
 	return nil, order{}
 }
 
@@ -225,8 +229,9 @@ func (q *Queue) giveUp(it *item, a *alarm) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.leave(it)
-	if a != nil && q.sleeping.push(*a) {
-		q.ring()
+	if a != nil {
+		q.sleeping.push(*a)
+		q.arm()
 	}
 	q.admit()
 	return false

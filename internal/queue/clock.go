@@ -33,14 +33,21 @@ func stamp(t time.Time) int64 {
 
 // sleep lets a message wait for its next try. The lock is held.
 func (q *Queue) sleep(number uint64, next time.Time) {
-	if q.sleeping.push(alarm{stamp(next), number}) {
-		q.ring()
-	}
+	q.sleeping.push(alarm{stamp(next), number})
+	q.arm()
 }
 
 // wakeLater has a lane or a transport looked at again at a time. The lock is held.
 func (q *Queue) wakeLater(r rest) {
-	if q.resting.push(r) {
+	q.resting.push(r)
+	q.arm()
+}
+
+// arm makes the clock look again when it would sleep too long: after something
+// was put into a heap, and when what was due has been taken from it. The lock
+// is held.
+func (q *Queue) arm() {
+	if len(q.sleeping) > 0 && q.sleeping[0].at < q.armed || len(q.resting) > 0 && q.resting[0].at < q.armed {
 		q.ring()
 	}
 }
@@ -72,8 +79,8 @@ func (q *Queue) keepTime(ctx context.Context) {
 }
 
 // strike wakes the lanes and messages whose time has come, and returns how long
-// it is to the next. Messages that are due and find no room become active when
-// others leave.
+// it is to the next. Messages that are due are taken by goroutines that arm the
+// clock for the next ones, and where there is no room, when others leave.
 func (q *Queue) strike() time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -101,7 +108,9 @@ func (q *Queue) strike() time.Duration {
 	if len(q.sleeping) > 0 && q.sleeping[0].at > at {
 		wait = min(wait, time.Duration(q.sleeping[0].at-at))
 	}
-	return max(wait, time.Millisecond)
+	wait = max(wait, time.Millisecond)
+	q.armed = at + int64(wait)
+	return wait
 }
 
 // wake lets a lane or a transport work again.

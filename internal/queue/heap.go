@@ -7,8 +7,8 @@ type timed interface{ due() int64 } // nanoseconds since 1970
 // empty.
 type timeline[T timed] []T
 
-// push adds a value, and reports whether it is the first now.
-func (h *timeline[T]) push(v T) (first bool) {
+// push adds a value.
+func (h *timeline[T]) push(v T) {
 	*h = append(*h, v)
 	a, i := *h, len(*h)-1
 	for i > 0 {
@@ -20,7 +20,6 @@ func (h *timeline[T]) push(v T) (first bool) {
 		i = up
 	}
 	a[i] = v
-	return i == 0
 }
 
 // pop takes the first value, which has to exist.

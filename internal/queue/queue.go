@@ -114,6 +114,7 @@ type Queue struct {
 	logs       struct{ qmgr, failed, bounce, super Logger }
 	alarm      chan struct{} // the clock has something new to look at
 	workers    sync.WaitGroup
+	crew       crew         // who they are
 	softBounce atomic.Bool  // Parameters.SoftBounce
 	resolution atomic.Int32 // Parameters.DelayResolution
 	inherited  uint64       // messages up to this number were here when the queue was made
@@ -131,6 +132,7 @@ type Queue struct {
 	large      fifo[order]      // wait until there is room for their recipients
 	unrouted   fifo[*item]      // active, with recipients that are not routed yet
 	sleeping   timeline[alarm]  // to be tried at their time
+	armed      int64            // when the clock looks next, nanoseconds since 1970
 	source     int              // where the next message is looked for first
 	active     int              // messages in a pass
 	retrying   int              // of these, messages that were tried before
@@ -161,6 +163,7 @@ func New(o Options) *Queue {
 		options:    o,
 		alarm:      make(chan struct{}, 1),
 		items:      make(map[uint64]*item),
+		crew:       newCrew(),
 		transports: make(map[string]*transport),
 	}
 	q.set(o.Parameters)

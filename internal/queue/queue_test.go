@@ -94,6 +94,34 @@ func TestNextTries(t *testing.T) {
 	})
 }
 
+// TestEachAtItsTime has messages that are due one after the other, with nothing
+// else going on that would make the clock look.
+func TestEachAtItsTime(t *testing.T) {
+	m := newMemory()
+	tries := map[string][]time.Duration{}
+	var begin time.Time
+	m.agent = each(func(r deliver.Recipient) deliver.Status {
+		tries[r.Address] = append(tries[r.Address], time.Since(begin).Round(time.Second))
+		return late
+	})
+	run(t, m, defaults, func(b *bench) {
+		begin = time.Now()
+		want := map[string][]time.Duration{}
+		for i := range 20 {
+			to := fmt.Sprintf("x@d%d.example", i)
+			at := time.Duration(i) * 7 * time.Second
+			want[to] = []time.Duration{at, at + 300*time.Second, at + 600*time.Second}
+			b.send("s@example.org", to)
+			time.Sleep(7 * time.Second)
+		}
+		time.Sleep(900*time.Second - time.Since(begin))
+		synctest.Wait()
+		if diff := cmp.Diff(want, tries); diff != "" {
+			b.Errorf("tries (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestExpiry(t *testing.T) {
 	for _, test := range []struct {
 		name     string

@@ -230,5 +230,6 @@ func (q *Queue) employ(t *transport) {
 	}
 	t.workers++
 	q.workers.Add(1)
-	go q.work(q.ctx, t)
+	ctx := q.ctx
+	q.crew.begin(ctx, func() { q.work(ctx, t) })
 }

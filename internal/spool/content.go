@@ -2,7 +2,6 @@ package spool
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -296,7 +295,16 @@ func texts(blob []byte, news []stored) (list [][]byte, ok bool) {
 // maxID is far beyond any id given out, and leaves room to count on.
 const maxID = 1 << 62
 
-func formatID(id uint64) string { return fmt.Sprintf("%012X", id) }
+func formatID(id uint64) string {
+	const digits = "0123456789ABCDEF"
+	var b [16]byte
+	n := len(b)
+	for ; id > 0 || n > len(b)-12; id >>= 4 {
+		n--
+		b[n] = digits[id&15]
+	}
+	return string(b[n:])
+}
 
 // FormatID is the queue id of a message number.
 func FormatID(number uint64) string { return formatID(number) }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,8 +35,8 @@ const zfsMagic = 0x2fc12fc1 // not in linux/magic.h
 
 // volumeOf knows file systems by the magic number of statfs(2).
 func volumeOf(magic int64) Volume {
+	var name string
 	shared, remote := false, false
-	name := fmt.Sprintf("%#x", uint32(magic))
 	switch uint32(magic) {
 	case unix.EXT4_SUPER_MAGIC:
 		name, shared = "ext4", true
@@ -53,6 +54,8 @@ func volumeOf(magic int64) Volume {
 		name, remote = "fuse", true
 	case unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
 		name, remote = "cifs", true
+	default:
+		name = fmt.Sprintf("%#x", uint32(magic))
 	}
 	v := Volume{Type: name, Remote: remote, Mode: Each}
 	if shared && syncfsReports() {
@@ -61,8 +64,9 @@ func volumeOf(magic int64) Volume {
 	return v
 }
 
-// syncfsReports: since Linux 5.8 syncfs(2) returns errors of write-back.
-func syncfsReports() bool {
+// syncfsReports: since Linux 5.8 syncfs(2) returns errors of write-back. The
+// kernel is asked once.
+var syncfsReports = sync.OnceValue(func() bool {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return false
@@ -72,4 +76,4 @@ func syncfsReports() bool {
 		return false
 	}
 	return major > 5 || major == 5 && minor >= 8
-}
+})
