@@ -19,6 +19,7 @@
 //	           Action: failed
 //	           Status: 5.1.1
 //	           Diagnostic-Code: X-Postfix; unknown user
+//	           (smtp; and the reply of a server, x-unix; and the output of a program)
 //	message:   Return-Path: <john@example.org>
 //	           ...
 //
@@ -86,6 +87,7 @@ type Recipient struct {
 	Relay      string // Success, Verify: "virtual", "mx.example.com[192.0.2.1]:25"; "" or "none": none
 	RemoteMTA  string // host that answered; "" for local trouble
 	Diagnostic string // its answer, "550 5.1.1 ..."; "" for local trouble
+	Output     string // what a program said that failed; "" when there was none
 }
 
 // Report says what a notification is to contain.

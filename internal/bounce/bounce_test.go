@@ -58,6 +58,10 @@ var golden = []struct {
 		r.Recipients = append(r.Recipients, remote)
 		r.Original.EnvID = "order 66"
 	}), false},
+	{"command", original, failure(func(r *Report) {
+		r.Recipients[0].Status, r.Recipients[0].Output = "5.3.0", "some output"
+		r.Recipients[0].Reason = "service unavailable. Command output: some output"
+	}), false},
 	{"expanded", original, failure(func(r *Report) { r.Recipients[0].Original = "two words@example.com" }), false},
 	{"headers-asked", original, failure(func(r *Report) { r.Original.Ret = "HDRS" }), false},
 	{"headers-large", original, failure(func(r *Report) { r.SizeLimit = int64(len(original)) - 1 }), false},

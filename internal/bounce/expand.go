@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,11 +15,12 @@ import (
 // LoadTemplates reads the templates of a configuration (postconf
 // bounce_template_file) and expands $name in their texts. Mistakes are errors
 // that name file and line; where there are any, the built-in template is used.
-func LoadTemplates(s *config.Settings) (*Templates, []error) {
+// open opens the file; nil: os.Open.
+func LoadTemplates(s *config.Settings, open func(name string) (*os.File, error)) (*Templates, []error) {
 	t := BuiltIn()
 	var errs []error
 	if name := s.String("bounce_template_file"); name != "" {
-		t, errs = ReadTemplates(name)
+		t, errs = readTemplates(name, open)
 	}
 	t, more := t.Expand(s)
 	return t, append(errs, more...)

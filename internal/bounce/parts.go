@@ -89,9 +89,12 @@ func (r *Report) recipientStatus(b *bytes.Buffer, rcpt *Recipient) {
 	if rcpt.RemoteMTA != "" {
 		fmt.Fprintf(b, "Remote-MTA: dns; %s\n", clean(rcpt.RemoteMTA))
 	}
-	if rcpt.Diagnostic != "" {
+	switch { // types as those of Postfix (RFC 3464, 2.3.6)
+	case rcpt.Diagnostic != "":
 		writeFolded(b, "Diagnostic-Code: smtp; "+clean(rcpt.Diagnostic))
-	} else {
+	case rcpt.Output != "":
+		writeFolded(b, "Diagnostic-Code: x-unix; "+clean(rcpt.Output))
+	default:
 		writeFolded(b, "Diagnostic-Code: X-Postfix; "+clean(r.reason(rcpt)))
 	}
 	if r.Kind == Delay {

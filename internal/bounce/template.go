@@ -36,8 +36,13 @@ func BuiltIn() *Templates { return &Templates{builtIn} }
 // ReadTemplates reads the file name (postconf bounce_template_file). A kind that
 // the file has not, or has wrong, has its built-in template; each mistake is an
 // error that names file and line, or file alone when it cannot be read.
-func ReadTemplates(name string) (*Templates, []error) {
-	f, err := os.Open(name)
+func ReadTemplates(name string) (*Templates, []error) { return readTemplates(name, nil) }
+
+func readTemplates(name string, open func(string) (*os.File, error)) (*Templates, []error) {
+	if open == nil {
+		open = os.Open
+	}
+	f, err := open(name)
 	if err != nil {
 		return BuiltIn(), []error{err}
 	}

@@ -139,7 +139,7 @@ func TestExpandTemplates(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, errs := LoadTemplates(settings(t, test.main+"bounce_template_file = "+file+"\n"))
+		got, errs := LoadTemplates(settings(t, test.main+"bounce_template_file = "+file+"\n"), nil)
 		want := test.want + "\n"
 		if test.want == "" {
 			want = strings.NewReplacer("$myhostname", "mail.example.com", "$myorigin", "example.com").Replace(builtIn[Failure].text)
@@ -150,6 +150,27 @@ func TestExpandTemplates(t *testing.T) {
 		if test.problem == "" && len(errs) > 0 || test.problem != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), test.problem)) {
 			t.Errorf("%q: problems %v, want %q", test.text, errs, test.problem)
 		}
+	}
+}
+
+// TestLoadTemplatesOpen: the file is opened by who is asked to.
+func TestLoadTemplatesOpen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "t.cf")
+	if err := os.WriteFile(file, []byte("failure_template = <<EOF\n\nelsewhere\nEOF\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v := settings(t, "bounce_template_file = /no/such/file\n")
+	got, errs := LoadTemplates(v, func(name string) (*os.File, error) {
+		if name != "/no/such/file" {
+			t.Errorf("asked for %s", name)
+		}
+		return os.Open(file)
+	})
+	if len(errs) > 0 || got.kinds[Failure].text != "elsewhere\n" {
+		t.Errorf("text %q, problems %v", got.kinds[Failure].text, errs)
+	}
+	if _, errs := LoadTemplates(v, nil); len(errs) != 1 || !os.IsNotExist(errs[0]) {
+		t.Errorf("by itself: %v", errs)
 	}
 }
 

@@ -20,17 +20,20 @@ import (
 	"postern/internal/smtpd"
 )
 
-// sendmailSMTP is sendmail -bs: an SMTP session on standard input and output,
-// whose messages go into the maildrop as those of sendmail do.
-func sendmailSMTP(ctx context.Context, env Env, settings *config.Settings) int {
-	cfg := smtpd.DefaultConfig(settings.String("myhostname"))
-	cfg.MessageSizeLimit = settings.Int64("message_size_limit")
+// sendmailSMTP is sendmail -bs: an SMTP session on standard input and output with
+// the parameters of smtpd, whose messages go into the maildrop as those of sendmail
+// do. A local user needs no TLS. The error is that of a parameter.
+func sendmailSMTP(ctx context.Context, env Env, settings *config.Settings) error {
+	cfg, err := server.SessionConfig(settings, "smtpd")
+	if err != nil {
+		return err
+	}
 	cfg.ForbidBareNewline = smtp.BareNewlineAllow // lines of a local user end in LF
 	cfg.ForbidUnauthPipe = false                  // a file on standard input is all there at once
-	profile := &smtpd.Profile{Config: &cfg, Policy: permitAll{}, Intake: maildropIntake{server.MaildropDirectory(settings)}}
+	profile := &smtpd.Profile{Config: cfg, Policy: permitAll{}, Intake: maildropIntake{server.MaildropDirectory(settings)}}
 	s := &smtpd.Server{Profile: func() *smtpd.Profile { return profile }, Log: quiet{}}
 	s.ServeConn(ctx, stdio{env.Stdin, env.Stdout})
-	return 0
+	return nil
 }
 
 // permitAll lets a local user send to anybody: what cannot be delivered comes

@@ -17,6 +17,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/explain"
 	"postern/internal/privsep"
+	"postern/internal/route"
 	"postern/internal/server"
 )
 
@@ -100,7 +101,7 @@ func newExplainer(ctx context.Context, env Env, dir string, postfix bool) (*expl
 	log := stderrLog{env.Stderr}
 	opener := server.NewOpener(settings, log)
 	opener.Locate = true
-	router, err := server.NewRouter(ctx, settings, opener, privsep.NewFiles(), log)
+	router, err := server.NewRouter(ctx, route.Options{Settings: settings, Opener: opener, Files: privsep.NewFiles(), Log: log})
 	if err != nil {
 		opener.Close()
 		return nil, nil, err

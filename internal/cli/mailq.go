@@ -57,17 +57,20 @@ func (p *mailqPrinter) entry(e *mailq.Entry) error {
 	return err
 }
 
-// mailqMark is what stands behind the id of a message.
+// mailqMark is what stands behind the id of a message: its state, then whether its
+// lifetime was ended by order.
 func mailqMark(e *mailq.Entry) string {
-	switch {
-	case e.Expired:
-		return "#"
-	case e.State == "active":
-		return "*"
-	case e.State == "hold":
-		return "!"
+	mark := ""
+	switch e.State {
+	case "active":
+		mark = "*"
+	case "hold":
+		mark = "!"
 	}
-	return ""
+	if e.Expired {
+		mark += "#"
+	}
+	return mark
 }
 
 // end writes the sum.

@@ -59,6 +59,22 @@ func TestMailq(t *testing.T) {
 	}
 }
 
+// TestMailqMark: as Postfix marks what is in these states.
+func TestMailqMark(t *testing.T) {
+	for _, test := range []struct {
+		state   string
+		expired bool
+		want    string
+	}{
+		{"hold", true, "!#"}, {"hold", false, "!"}, {"active", true, "*#"}, {"active", false, "*"},
+		{"deferred", true, "#"}, {"deferred", false, ""}, {"maildrop", false, ""},
+	} {
+		if got := mailqMark(&mailq.Entry{State: test.state, Expired: test.expired}); got != test.want {
+			t.Errorf("mark of %s, expired %t = %q, want %q", test.state, test.expired, got, test.want)
+		}
+	}
+}
+
 // TestMailqReasons: a reason is told once for recipients in a row that share it,
 // and its lack is told after one that had one.
 func TestMailqReasons(t *testing.T) {

@@ -67,10 +67,11 @@ func (m *mailSystem) stream(ctx context.Context, command string, data any, sink 
 	if m.warn != nil {
 		m.warn("Mail system is down -- accessing queue directly (%v)", err)
 	}
+	held := new(spool.LockedError)
 	switch err := m.open(); {
 	case errors.Is(err, fs.ErrNotExist):
 		return control.Handler(emptyQueue).Stream(ctx, r, sink)
-	case errors.Is(err, spool.ErrLocked):
+	case errors.As(err, &held) && !held.Brief():
 		return control.Response{}, fmt.Errorf("%w: the server is just starting or stopping, try again", err)
 	case err != nil:
 		return control.Response{}, err

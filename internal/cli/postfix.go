@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -220,30 +221,42 @@ func pause(ctx context.Context) bool {
 	}
 }
 
-// check reads the configuration and looks at the directories.
-func (t *postfixTool) check(context.Context) int {
-	for _, w := range t.settings.Warnings() {
-		fmt.Fprintf(t.env.Stderr, "postfix: warning: %s\n", w.String())
+// check says what a start or reload would refuse, and what is odd.
+func (t *postfixTool) check(ctx context.Context) int {
+	_, err := t.running(ctx)
+	return t.examine(ctx, !errors.Is(err, control.ErrNoServer))
+}
+
+// examine says what is wrong with the configuration, a line for each.
+func (t *postfixTool) examine(ctx context.Context, running bool) int {
+	err := server.Check(ctx, t.settings, running, func(text string) {
+		fmt.Fprintf(t.env.Stderr, "postfix: warning: %s\n", printable(text))
+	})
+	if err == nil {
+		return 0
 	}
-	dir := t.settings.String("queue_directory")
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return 0 // it is made at the start
-	case err != nil:
-		return t.fatal("queue_directory: %v", err)
-	case !info.IsDir():
-		return t.fatal("queue_directory: %s is not a directory", dir)
-	case info.Mode().Perm()&0o002 != 0 && info.Mode()&os.ModeSticky == 0:
-		t.say("warning: group or other writable: %s", dir)
+	for line := range strings.Lines(err.Error()) {
+		t.fatal("%s", strings.TrimSuffix(line, "\n"))
 	}
-	return 0
+	return 1
+}
+
+// fit examines the configuration before a start.
+func (t *postfixTool) fit(ctx context.Context) bool {
+	if t.examine(ctx, false) == 0 {
+		return true
+	}
+	t.fatal("Postern integrity check failed!")
+	return false
 }
 
 // startForeground runs the server in this process.
 func (t *postfixTool) startForeground(ctx context.Context) int {
 	if _, err := t.running(ctx); err == nil {
 		return t.fatal("the Postern mail system is already running")
+	}
+	if !t.fit(ctx) {
+		return 1
 	}
 	t.say("starting the Postern mail system")
 	env := t.env

@@ -16,7 +16,7 @@ import (
 	"postern/internal/server"
 )
 
-// start runs the server in the background, in a session of its own, and waits
+// start runs the server, if the configuration is fit for it, in the background, in a session of its own, and waits
 // until it answers or has ended. What it says before it logs, and if it panics,
 // goes to $queue_directory/postern/start.log.
 func (t *postfixTool) start(ctx context.Context) int {
@@ -25,6 +25,9 @@ func (t *postfixTool) start(ctx context.Context) int {
 		return t.fatal("the Postern mail system is already running")
 	case !errors.Is(err, control.ErrNoServer):
 		return t.fatal("%v", err)
+	}
+	if !t.fit(ctx) {
+		return 1
 	}
 	t.say("starting the Postern mail system")
 	if err := t.background(ctx); err != nil {

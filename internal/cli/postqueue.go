@@ -40,24 +40,6 @@ func runPostqueue(ctx context.Context, env Env) int {
 	return t.run(ctx)
 }
 
-// runMailq is the command mailq, which takes the flags of sendmail(1).
-func runMailq(ctx context.Context, env Env) int {
-	opts, _, err := getopt(env.Args[1:], sendmailFlags, "q")
-	t := &postqueueTool{env: env, mode: 'p', dir: defaultDir(env)}
-	if err != nil {
-		return t.fail(exUsage, err)
-	}
-	for _, o := range opts {
-		if o.letter == 'C' {
-			t.dir = parentOfMain(o.value)
-		}
-	}
-	return t.run(ctx)
-}
-
-// sendmailFlags are the options of sendmail(1), for getopt.
-const sendmailFlags = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:tvx"
-
 func parsePostqueue(env Env) (*postqueueTool, error) {
 	t := &postqueueTool{env: env, dir: defaultDir(env)}
 	opts, rest, err := getopt(env.Args[1:], "c:fi:jps:v", "")

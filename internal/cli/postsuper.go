@@ -29,7 +29,7 @@ type postsuperAction struct {
 // postsuperActions are in the order in which they are done. -f is -e for
 // everything and then -H for what was on hold.
 var postsuperActions = []postsuperAction{
-	{'d', "delete", []string{"hold", "incoming", "active", "deferred"}},
+	{'d', "delete", []string{"hold", "incoming", "active", "deferred", "maildrop"}},
 	{'e', "expire", []string{"hold", "incoming", "active", "deferred"}},
 	{'f', "expire", []string{"hold", "incoming", "active", "deferred"}},
 	{'h', "hold", []string{"incoming", "active", "deferred"}},
@@ -49,6 +49,7 @@ const idBatch = 10000
 type postsuperTool struct {
 	env    Env
 	dir    string
+	given  map[byte]bool     // flags, those without a single good id too
 	ids    map[byte][]string // by flag
 	all    map[byte]bool
 	queues []string // named on the command line
@@ -58,7 +59,7 @@ type postsuperTool struct {
 // runPostsuper is the command postsuper. Flags -p, -s and -S have nothing to do:
 // the spool has no files that could lie in the wrong place.
 func runPostsuper(ctx context.Context, env Env) int {
-	t := &postsuperTool{env: env, dir: defaultDir(env), ids: map[byte][]string{}, all: map[byte]bool{}}
+	t := &postsuperTool{env: env, dir: defaultDir(env), given: map[byte]bool{}, ids: map[byte][]string{}, all: map[byte]bool{}}
 	err := t.parse()
 	if err == nil {
 		err = t.run(ctx)
@@ -103,6 +104,7 @@ func (t *postsuperTool) parse() error {
 // choose adds the messages of one flag: an id, ALL, or "-" for ids from the
 // standard input.
 func (t *postsuperTool) choose(flag byte, value string) error {
+	t.given[flag] = true
 	switch value {
 	case "ALL":
 		t.all[flag] = true
@@ -133,7 +135,7 @@ func (t *postsuperTool) run(ctx context.Context) (err error) {
 	t.system.direct = true
 	defer func() { err = errors.Join(err, t.system.close()) }()
 	for _, a := range postsuperActions {
-		if t.all[a.flag] || t.ids[a.flag] != nil {
+		if t.given[a.flag] {
 			if err := t.do(ctx, a); err != nil {
 				return err
 			}
@@ -146,11 +148,8 @@ func (t *postsuperTool) run(ctx context.Context) (err error) {
 // only as a sum.
 func (t *postsuperTool) do(ctx context.Context, a postsuperAction) error {
 	queues := a.queues
-	if len(t.queues) > 0 && (a.flag != 'f' || a.action != "release") {
-		queues = slices.DeleteFunc(slices.Clone(t.queues), func(q string) bool {
-			_, err := mailq.ParseState(q)
-			return err != nil
-		})
+	if len(t.queues) > 0 {
+		queues = slices.DeleteFunc(slices.Clone(t.queues), func(q string) bool { return !slices.Contains(a.queues, q) })
 	}
 	count := 0
 	order := mailq.Order{Action: a.action, Filter: mailq.Filter{States: queues}}
@@ -180,8 +179,6 @@ func (t *postsuperTool) do(ctx context.Context, a postsuperAction) error {
 			return err
 		}
 	}
-	if count > 0 || a.flag != 'f' || a.action != "release" {
-		fmt.Fprintf(t.env.Stderr, "postsuper: %s\n", mailq.Summary(a.action, count))
-	}
+	fmt.Fprintf(t.env.Stderr, "postsuper: %s\n", mailq.Summary(a.action, count))
 	return nil
 }

@@ -134,8 +134,7 @@ func (s *shape) run(ctx context.Context, env Env, dir string, queues []string) (
 	m.direct = true
 	defer func() { err = errors.Join(err, m.close()) }()
 	f := mailq.Filter{States: slices.DeleteFunc(queues, func(q string) bool {
-		_, err := mailq.ParseState(q)
-		return err != nil
+		return mailq.CheckState(q) != nil
 	})}
 	s.rows = map[string]*shapeRow{shapeTotal: s.newRow()}
 	if len(f.States) > 0 {

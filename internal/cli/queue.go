@@ -36,7 +36,7 @@ them. A change without ids and filters needs --all.`,
 		t.newChange("retry", "retry", "Try to deliver now", false),
 		t.newChange("hold", "hold", "Do not deliver until released", false),
 		t.newChange("release", "release", "Deliver again what was put on hold", false),
-		t.newChange("bounce", "expire", "Return to the sender after one more try", true),
+		t.newChange("bounce", "bounce", "Return to the sender after one more try, what is on hold too", true),
 		t.newChange("delete", "delete", "Forget: nobody is told", true),
 		t.newChange("requeue", "requeue", "Expand the recipients anew, under a new queue id", false))
 	return cmd
@@ -94,7 +94,7 @@ func (f *filterFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.reason, "reason", "", "part of the reason why it waits")
 	flags.StringVar(&f.older, "older", "", "at least that old: 30m, 2h, 3d")
 	flags.StringVar(&f.younger, "younger", "", "less than that old")
-	flags.StringSliceVar(&f.states, "state", nil, "incoming, active, deferred or hold")
+	flags.StringSliceVar(&f.states, "state", nil, "incoming, active, deferred, hold or maildrop")
 }
 
 // filter makes the filter of the flags and of the ids that were given.
@@ -107,7 +107,7 @@ func (f *filterFlags) filter(ids []string) (mailq.Filter, error) {
 		out.IDs = append(out.IDs, strings.ToUpper(id))
 	}
 	for _, s := range f.states {
-		if _, err := mailq.ParseState(s); err != nil {
+		if err := mailq.CheckState(s); err != nil {
 			return out, usageError{err.Error()}
 		}
 	}

@@ -51,7 +51,7 @@ func (t *queueTool) change(ctx context.Context, name string, o mailq.Order, ask 
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
 	if ask {
-		if err := t.confirm(ctx, m, name, o.Filter); err != nil {
+		if err := t.confirm(ctx, m, name, o); err != nil {
 			return err
 		}
 	}
@@ -71,10 +71,17 @@ func (t *queueTool) change(ctx context.Context, name string, o mailq.Order, ask 
 	return err
 }
 
-// confirm counts the messages, and asks when there are more than one.
-func (t *queueTool) confirm(ctx context.Context, m *mailSystem, name string, f mailq.Filter) error {
+// confirm counts the messages, and asks when there are more than one. Those in the
+// maildrop can be deleted only.
+func (t *queueTool) confirm(ctx context.Context, m *mailSystem, name string, o mailq.Order) error {
 	n := 0
-	if err := m.list(ctx, f, func(*mailq.Entry) error { n++; return nil }); err != nil {
+	count := func(e *mailq.Entry) error {
+		if e.State != mailq.StateMaildrop || o.Action == "delete" {
+			n++
+		}
+		return nil
+	}
+	if err := m.list(ctx, o.Filter, count); err != nil {
 		return err
 	}
 	if n <= 1 {

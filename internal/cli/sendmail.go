@@ -57,7 +57,10 @@ func sendmail(ctx context.Context, env Env) int {
 	case c.mode == "i":
 		return newaliases(ctx, env)
 	case c.mode == "s":
-		return sendmailSMTP(ctx, env, settings)
+		if err := sendmailSMTP(ctx, env, settings); err != nil {
+			return fail(exConfig, err)
+		}
+		return 0
 	}
 	if st, err := c.submit(env, settings); err != nil {
 		return fail(st, err)

@@ -42,6 +42,9 @@ func parentOfMain(name string) string {
 	return name
 }
 
+// sendmailFlags are the options of sendmail(1), for getopt.
+const sendmailFlags = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:tvx"
+
 // parseSendmail reads the flags. Those without a meaning here are accepted.
 func parseSendmail(env Env) (sendmailCall, error) {
 	c := sendmailCall{mode: "m", dir: defaultDir(env)}
@@ -63,6 +66,9 @@ func parseSendmail(env Env) (sendmailCall, error) {
 	if c.recipients = rest; len(rest) > 0 && c.mode == "i" {
 		return c, errors.New("alias initialization mode requires no recipient")
 	}
+	if err := c.requireNoRecipient(); err != nil {
+		return c, err
+	}
 	if c.fromHeader && c.mode == "v" {
 		return c, errors.New("-t option cannot be used with -bv")
 	}
@@ -70,6 +76,18 @@ func parseSendmail(env Env) (sendmailCall, error) {
 		c.fullName = fullName(env)
 	}
 	return c, nil
+}
+
+// requireNoRecipient is an error for recipients where the queue is shown or flushed.
+func (c *sendmailCall) requireNoRecipient() error {
+	switch {
+	case len(c.recipients) == 0:
+	case c.queue != nil:
+		return errors.New("flush queue mode requires no recipient")
+	case c.mode == "p":
+		return errors.New("display queue mode requires no recipient")
+	}
+	return nil
 }
 
 // option takes one flag.
@@ -165,6 +183,27 @@ func fullName(env Env) string {
 		return u.Name
 	}
 	return ""
+}
+
+// runMailq is the command mailq: sendmail(1) that shows the queue unless it is told
+// to flush it. Wrong calls exit 75, as there.
+func runMailq(ctx context.Context, env Env) int {
+	env.Args = append([]string{"mailq", "-bp"}, env.Args[1:]...)
+	c, err := parseSendmail(env)
+	if err == nil && c.mode != "p" {
+		err = fmt.Errorf("unsupported: -b%s", c.mode)
+	}
+	if err != nil {
+		fmt.Fprintf(env.Stderr, "mailq: fatal: %v\n", err)
+		return exTempFail
+	}
+	switch {
+	case c.queue == nil:
+		return c.callQueue(ctx, env, []string{"-p"})
+	case len(c.queue) == 0:
+		return 0
+	}
+	return c.callQueue(ctx, env, c.queue)
 }
 
 // callQueue runs postqueue, as sendmail(1) does.

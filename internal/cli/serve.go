@@ -55,18 +55,22 @@ func newServe(env Env) *cobra.Command {
 				fmt.Fprintf(env.Stderr, "postern: listening on %s\n", a)
 			}
 		}
+		syscall.Umask(0o077) // of commands too, as Postfix has it
 		return server.Run(cmd.Context(), o)
 	}
 	return cmd
 }
 
 // supervise runs the server in a process of its own and ends with its status.
-// What went wrong there has been said there.
+// What went wrong there has been said there, unless a signal has ended it.
 func supervise(cmd *cobra.Command, o server.Options, env Env, hup <-chan os.Signal) error {
 	args := append(slices.Clone(env.Args[1:]), "--helper", strconv.Itoa(helper.ControlFD))
 	err := server.Supervise(cmd.Context(), o, args, hup)
 	var exit *helper.ExitError
 	if errors.As(err, &exit) {
+		if exit.Signal != 0 {
+			fmt.Fprintf(env.Stderr, "postern: %v\n", exit)
+		}
 		return status(exit.Status)
 	}
 	return err

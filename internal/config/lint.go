@@ -42,6 +42,9 @@ func (s *Settings) lintSetting(name string, v Value, used usage) {
 		if p.Type == "str" && listLike(name) {
 			s.lintList(name, v)
 		}
+		if name == "notify_classes" {
+			s.lintNotices(v)
+		}
 		return
 	}
 	if used.names[name] || s.serviceParam(name) != nil || used.tableParam(name) {
@@ -98,6 +101,28 @@ func (s *Settings) lintList(name string, v Value) {
 		if w[0] == '#' {
 			s.problem(v.At, name, fmt.Sprintf("%s: comment at end of line is not supported: %s", name, w))
 			return
+		}
+	}
+}
+
+// Classes of notify_classes: those of which notices are made, and the others that
+// Postfix has.
+var (
+	noticesMade   = []string{"bounce", "2bounce", "delay", "resource"}
+	noticesAbsent = []string{"data", "policy", "protocol", "software"}
+)
+
+// lintNotices finds classes of notices that nobody will get. The default has one of
+// them: only who writes it is told.
+func (s *Settings) lintNotices(v Value) {
+	for _, class := range strings.FieldsFunc(v.Raw, func(r rune) bool { return strings.ContainsRune(syntax.Separators+"{}", r) }) {
+		switch {
+		case class[0] == '$', slices.Contains(noticesMade, class):
+		case slices.Contains(noticesAbsent, class):
+			s.problem(v.At, "notify_classes", fmt.Sprintf("notify_classes: no notices of the class %s are made in this version: see the log", class))
+		default:
+			s.problem(v.At, "notify_classes", fmt.Sprintf("notify_classes: unknown class %q", class),
+				nearest.Words(class, slices.Values(slices.Concat(noticesMade, noticesAbsent)), 2)...)
 		}
 	}
 }

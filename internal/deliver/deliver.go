@@ -89,7 +89,11 @@ type Status struct {
 	Transport  bool
 	RemoteMTA  string // host name of the server that answered, for the report; "" for local trouble
 	Diagnostic string // its reply as it came, "550 5.1.1 ..."; "" for local trouble
-	Applied    *spool.Applied
+	// Output is what a program said that did not take the mail, or what its exit
+	// status means; "" when there was none. In reports it has the place of
+	// Diagnostic.
+	Output  string
+	Applied *spool.Applied
 	// Forwards are new messages that take this recipient's place (aliases of
 	// local users); the queue puts them in before it settles the recipient.
 	Forwards []Forward

@@ -142,6 +142,7 @@ type call struct {
 	c    *Client
 	l    *link
 	text mailbox.Body // asked of by the helper; nil: none
+	read *[]byte      // parts of a file that come before the answer; nil: none do
 }
 
 // begin takes a connection and begins a frame on it.
@@ -188,6 +189,8 @@ func (r *call) exchange(ctx context.Context, b []byte, input *os.File) (*fields,
 			return nil, &answered{err}
 		case k == answer:
 			return f, nil
+		case k == sayPart && r.read != nil && len(*r.read) < maxListSize:
+			*r.read = append(*r.read, payload...)
 		case k == wantPiece && r.text != nil:
 			err = r.piece(f)
 		case k == wantInput && input != nil:
@@ -266,8 +269,20 @@ func (c *Client) simple(ctx context.Context, k kind, build func([]byte) []byte, 
 // while the end of it has not been noticed: then the error is ErrGone.
 func (c *Client) Present() error { return c.simple(context.Background(), askPresent, nil, nil) }
 
-// Refresh has the helper read the configuration again.
-func (c *Client) Refresh() error { return c.simple(context.Background(), askRefresh, nil, nil) }
+// Refresh has the helper read the configuration again. Until Commit or Abort it
+// opens files and listeners that the old or the new one has; all else is judged
+// by the old one. After an error there is nothing to commit.
+func (c *Client) Refresh() error { return c.refresh(refreshPrepare) }
+
+// Commit puts the configuration of the last Refresh in force.
+func (c *Client) Commit() error { return c.refresh(refreshCommit) }
+
+// Abort has the helper forget the configuration of the last Refresh.
+func (c *Client) Abort() error { return c.refresh(refreshAbort) }
+
+func (c *Client) refresh(step uint64) error {
+	return c.simple(context.Background(), askRefresh, func(b []byte) []byte { return appendUint(b, step) }, nil)
+}
 
 // Run implements command.Runner.
 func (c *Client) Run(ctx context.Context, s command.Spec, stdin *os.File) (result command.Result, err error) {
@@ -286,13 +301,17 @@ func (c *Client) Run(ctx context.Context, s command.Spec, stdin *os.File) (resul
 
 // ReadFile implements privsep.FileReader.
 func (c *Client) ReadFile(ctx context.Context, id privsep.Identity, path string, limit int64) (content []byte, info privsep.FileInfo, err error) {
-	err = c.simple(ctx, askRead, func(b []byte) []byte {
-		return appendInt(appendString(appendIdentity(b, id), path), limit)
-	}, func(f *fields) {
+	r, b, err := c.begin(askRead)
+	if err != nil {
+		return nil, info, err
+	}
+	r.read = &content
+	f, err := r.exchange(ctx, appendInt(appendString(appendIdentity(b, id), path), limit), nil)
+	if err == nil {
 		info = f.fileInfo()
 		content = append(content, f.bytes(maxResult)...)
-	})
-	return content, info, err
+	}
+	return content, info, r.done(f, err)
 }
 
 // IsMaildir says whether there is a Maildir at path.

@@ -9,7 +9,7 @@ import (
 const (
 	maxPath   = 64 << 10 // of a path, and of any other text of one line
 	maxHeader = 256 << 10
-	maxResult = 512 << 10 // of a file that was read, or of a command's output
+	maxResult = 512 << 10 // of the rest of a file that was read, or of a command's output
 )
 
 func appendUint(b []byte, n uint64) []byte { return binary.AppendUvarint(b, n) }

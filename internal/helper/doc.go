@@ -13,8 +13,11 @@
 //   - opens the listeners of master.cf, and a control socket that lies where
 //     only root may make one
 //   - opens files that only root may read, for reading: keys, tables, main.cf
-//   - opens the log file, anew after a rotation
-//   - makes delivered mail durable for the spool (MailFS)
+//   - opens the log file, anew after a rotation; as mail_owner where the directory
+//     is mail_owner's
+//   - says of Maildirs whether they are there
+//   - makes delivered mail durable for the spool, and says after a crash whether
+//     it is there and whole (MailFS, Mail)
 //
 // It parses nothing that comes from the network but the lengths in front of it.
 //
@@ -22,17 +25,53 @@
 //
 // That is the Policy, which the helper makes of the configuration itself, at the
 // start and at every reload; nothing the server says goes into it. Whatever the
-// policy says, nothing is done as user or group 0, as mail_owner or as
-// setgid_group. A mailbox lies below virtual_mailbox_base, is where local(8) puts
-// mail of that very user, or is named in a .forward file of the user. A command
-// is the program of a pipe service as its user, or runs as default_privs, as the
-// owner of an alias file, or as a user who has a command in a .forward file.
+// policy says, nothing is done as user or group 0, as mail_owner (but to open the
+// log) or as setgid_group.
 //
-// A server that was taken over can still read the mail that passes through it,
-// deliver what it likes to the mailboxes there are, and run commands as the users
-// just named. It cannot read mail that was delivered, become root or another
-// user, change the configuration, or leave anything behind outside its queue
-// directory.
+// A reload has two steps. First the helper reads the new configuration and keeps
+// it beside the old one: files and listeners of either may be opened, for the
+// server has to try them; everything else is judged by the old one. Then the
+// server says whether the new one is in force (Client.Refresh, Commit, Abort).
+//
+// A mailbox lies below virtual_mailbox_base, or is where local(8) puts mail of
+// that very user; mail_spool_directory lends its group for that (/var/mail is
+// root:mail 2775), and no other directory does. Any other file, every command and every :include: file must be
+// named where an administrator or its user has named it, word for word:
+//
+//	alias_maps              the text files, with the rights of default_privs or of
+//	                        the owner of the file
+//	.forward                with the rights of the user
+//	:include:               files that these name; with the rights of their owner
+//	                        where the list that names them is root's
+//	mailbox_command         as any system user
+//	mailbox_command_maps    the text files: as the user of the row
+//	pipe services           the fixed arguments as they are in master.cf, as user=
+//
+// The helper reads these texts when it is asked, those of users with the rights of
+// the user. allow_mail_to_commands and allow_mail_to_files count. A command gets
+// the environment of export_environment, HOME and SHELL of its user, and what tells
+// it about the message, with no characters that command_expansion_filter lacks; its
+// working directory is not one of mail_owner.
+//
+// A table of aliases that has no text (ldap:, inline:, an index alone) cannot be
+// compared with: whose rights it gives away, default_privs or its owner, may then
+// run anything and write anywhere (Policy.Trusted). With such a table in
+// mailbox_command_maps every system user may run anything (Policy.AnyCommand). An
+// index that is older than its text (table_autocompile = no) does not count: what
+// only it has is refused until it is built.
+//
+// # What a server that was taken over can do
+//
+// It can read the mail that passes through it, and deliver what it likes to the
+// mailboxes there are and to the files and commands just named, with any input
+// and with any sender, recipient or extension. It can open the files that the
+// configuration names, for reading: tables with their passwords, keys. Of a file
+// in a Maildir it can learn whether it has a length and checksum that it guesses,
+// and whether a file is there that a user could see.
+//
+// It cannot read mail that was delivered, run other programs than those named,
+// become root or another user, change the configuration, or leave anything behind
+// outside its queue directory.
 //
 // # The wire
 //
@@ -46,12 +85,13 @@
 // process of the other's end.
 //
 // When the server ends, the helper kills the commands that run, lets deliveries
-// finish, and ends with the server's status. When the helper ends, every delivery
-// is deferred (ErrGone), and the server stops.
+// finish, and ends with the server's status. When the helper ends, its commands
+// are killed by the kernel, every delivery is deferred (ErrGone), and the server
+// stops.
 //
 // Not here: the directories of the server and what its configuration means
 // (package server), Landlock (package privsep).
 //
-// It imports command, control, mailbox, privsep, route, spool and
-// golang.org/x/sys/unix.
+// It imports address, command, control, mailbox, maillog, privsep, route, spool,
+// table/text and golang.org/x/sys/unix.
 package helper

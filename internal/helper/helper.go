@@ -31,8 +31,10 @@ type Options struct {
 // Helper does what the server asks for. It is one per server.
 type Helper struct {
 	o       Options
-	control *link // the server's control socket
-	policy  atomic.Pointer[Policy]
+	control *link                  // the server's control socket
+	policy  atomic.Pointer[Policy] // in force
+	next    atomic.Pointer[Policy] // of a reload that may still be refused; nil: there is none
+	log     string                 // maillog_file, which counts at the start
 	devices devices
 
 	mu     sync.Mutex
@@ -47,17 +49,12 @@ type Helper struct {
 // over. The error is that of the policy.
 func New(control int, o Options) (*Helper, error) {
 	h := &Helper{o: o, control: newLink(control), stores: map[string]*mailbox.Store{}, links: map[*link]bool{}}
-	return h, h.refresh()
-}
-
-// refresh reads the policy anew. After an error the old one stays.
-func (h *Helper) refresh() error {
-	p, err := h.o.Policy()
-	if err != nil {
-		return err
+	p, err := o.Policy()
+	if err == nil {
+		h.log = p.Log
+		h.policy.Store(p)
 	}
-	h.policy.Store(p)
-	return nil
+	return h, err
 }
 
 // Serve carries out requests until the server is gone or ctx ends. Then
@@ -140,7 +137,7 @@ func (h *Helper) store(encoded []byte) (*mailbox.Store, error) {
 		return nil, err
 	}
 	o := mailbox.Options{As: h.o.As, Hostname: so.Hostname, Limit: so.Limit, Locks: so.Locks, Timing: so.Timing,
-		StrictOwner: so.StrictOwner, Log: &logger{h, so.Log}}
+		StrictOwner: so.StrictOwner, Log: &logger{h, so.Log}, Lend: h.mayLend}
 	if so.SyncEach {
 		o.Mode = func(string) spool.Mode { return spool.Each }
 	}

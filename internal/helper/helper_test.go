@@ -144,7 +144,7 @@ func TestDeliverAll(t *testing.T) {
 	list := make([]mailbox.Delivery, n)
 	for i := range list {
 		m := message("text\n")
-		m.Index, m.Header = i, append(m.Header, strings.Repeat("x", 300)...)
+		m.Index, m.Header = i, append(m.Header, "X-Long: "+strings.Repeat("x", 300)+"\n"...)
 		list[i] = mailbox.Delivery{Box: box(base, fmt.Sprintf("box%d", i%50), route.Maildir), Message: m}
 	}
 	list[7].Box.UID = 0
@@ -256,20 +256,25 @@ func TestMboxWaits(t *testing.T) {
 	}
 }
 
-// TestGone: without the helper everything is deferred.
-func TestGone(t *testing.T) {
+// withoutHelper is a client whose helper has died.
+func withoutHelper(t *testing.T) *Client {
+	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := NewClient(pair[1])
-	served := make(chan error)
-	go func() { served <- c.Serve(t.Context()) }()
 	unix.Close(pair[0])
-	if err := <-served; err != ErrGone {
+	if err := c.Serve(t.Context()); err != ErrGone {
 		t.Errorf("Serve = %v, want %v", err, ErrGone)
 	}
-	_, err = c.Store(options()).Deliver(t.Context(), box("/", "box", route.Maildir), message("text\n"))
+	return c
+}
+
+// TestGone: without the helper everything is deferred.
+func TestGone(t *testing.T) {
+	c := withoutHelper(t)
+	_, err := c.Store(options()).Deliver(t.Context(), box("/", "box", route.Maildir), message("text\n"))
 	var known *mailbox.Error
 	if !errors.As(err, &known) || !known.Temporary || !errors.Is(err, ErrGone) {
 		t.Errorf("Deliver = %v, want a temporary error that is %v", err, ErrGone)
@@ -288,7 +293,8 @@ func TestGone(t *testing.T) {
 // TestRun runs a command with an input and an output.
 func TestRun(t *testing.T) {
 	uid, gid := somebody()
-	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}})
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, WorkDirs: map[string]bool{"/": true},
+		Environment: map[string]bool{"A=b": true, "PATH=/usr/bin:/bin": true}})
 	spec := command.Spec{As: privsep.Identity{UID: uid, GID: gid}, Argv: []string{"/bin/sh", "-c", "cat; id -u; echo $A; exit 7"},
 		Env: []string{"A=b", "PATH=/usr/bin:/bin"}, Dir: "/", Limit: time.Minute, Output: 1000}
 	got, err := c.Run(t.Context(), spec, input(t, "hello\n"))
@@ -318,7 +324,7 @@ func input(t *testing.T, text string) *os.File {
 // TestRunCanceled: the end of the context kills the command.
 func TestRunCanceled(t *testing.T) {
 	uid, gid := somebody()
-	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}})
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, WorkDirs: map[string]bool{"/": true}})
 	pipe, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -335,4 +341,25 @@ func TestRunCanceled(t *testing.T) {
 		t.Errorf("Run = %v, want %v", err, context.Canceled)
 	}
 	w.Close()
+}
+
+// TestReadFile: a list may be longer than a frame.
+func TestReadFile(t *testing.T) {
+	dir := home(t)
+	uid, gid := somebody()
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}})
+	for _, size := range []int{0, 1, maxPiece, maxPiece + 1, maxListSize, maxListSize + 1} {
+		text := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
+		write(t, dir+"/list", string(text), uid, gid)
+		got, info, err := c.ReadFile(t.Context(), privsep.Identity{UID: uid, GID: gid}, dir+"/list", 1<<30)
+		if err != nil || !bytes.Equal(got, text[:min(size, maxListSize)]) || info.Size != int64(size) {
+			t.Errorf("%d octets: %d came, %+v, %v", size, len(got), info, err)
+		}
+	}
+	if got, _, err := c.ReadFile(t.Context(), privsep.Identity{UID: uid, GID: gid}, dir+"/list", 5); err != nil || string(got) != "01234" {
+		t.Errorf("with a limit: %q, %v", got, err)
+	}
+	if _, _, err := c.ReadFile(t.Context(), privsep.Identity{UID: uid, GID: gid}, dir+"/none", 5); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what is not there: %v", err)
+	}
 }

@@ -2,19 +2,14 @@ package helper
 
 import (
 	"context"
-	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"postern/internal/spool"
 )
 
 // MailFS is the file system of a spool whose process may not enter mailboxes.
-// What lies below dir is the process's own. Of other files the helper makes
-// durable what has been delivered; it tells nothing of their content, so that a
-// recovery delivers once more what it would have to read, and the agent finds it
-// there.
+// What lies below dir is the process's own. Of others the helper syncs the file
+// systems; Mail looks after the files on them.
 type MailFS struct {
 	spool.FS
 	c   *Client
@@ -29,39 +24,6 @@ func (c *Client) MailFS(dir string, own spool.FS) *MailFS {
 }
 
 func (m *MailFS) ours(name string) bool { return strings.HasPrefix(name+"/", m.dir) }
-
-// Open implements spool.FS. A file of a mailbox can be asked for its size, and
-// be made durable; reading and writing fail.
-func (m *MailFS) Open(name string, flag int) (spool.File, error) {
-	if m.ours(name) {
-		return m.FS.Open(name, flag)
-	}
-	if flag&(os.O_WRONLY|os.O_RDWR|os.O_CREATE) != 0 {
-		return nil, &os.PathError{Op: "open", Path: name, Err: unix.EACCES}
-	}
-	size, err := m.c.mailFile(mailFileLook, name)
-	if err != nil {
-		return nil, err
-	}
-	return &mailFileHandle{m.c, name, size}, nil
-}
-
-// ReadDir implements spool.FS. Names in mailboxes are not told.
-func (m *MailFS) ReadDir(name string) ([]string, error) {
-	if m.ours(name) {
-		return m.FS.ReadDir(name)
-	}
-	return nil, &os.PathError{Op: "open", Path: name, Err: unix.EACCES}
-}
-
-// SyncDir implements spool.FS.
-func (m *MailFS) SyncDir(name string) error {
-	if m.ours(name) {
-		return m.FS.SyncDir(name)
-	}
-	_, err := m.c.mailFile(mailFileSyncDir, name)
-	return err
-}
 
 // Volume implements spool.FS. Of a file system of mailboxes only the mode is
 // known.
@@ -85,28 +47,6 @@ func (m *MailFS) OpenDevice(name string) (spool.Device, error) {
 	return mailDevice{m.c, number}, nil
 }
 
-// mailFileHandle is a delivered file.
-type mailFileHandle struct {
-	c    *Client
-	name string
-	size int64
-}
-
-func (f *mailFileHandle) denied(op string) error {
-	return &os.PathError{Op: op, Path: f.name, Err: unix.EACCES}
-}
-
-func (f *mailFileHandle) ReadAt([]byte, int64) (int, error)  { return 0, f.denied("read") }
-func (f *mailFileHandle) WriteAt([]byte, int64) (int, error) { return 0, f.denied("write") }
-func (f *mailFileHandle) Reserve(int64) error                { return f.denied("fallocate") }
-func (f *mailFileHandle) Size() (int64, error)               { return f.size, nil }
-func (f *mailFileHandle) Close() error                       { return nil }
-
-func (f *mailFileHandle) Datasync() error {
-	_, err := f.c.mailFile(mailFileSync, f.name)
-	return err
-}
-
 // mailDevice is a file system that the helper keeps open.
 type mailDevice struct {
 	c      *Client
@@ -120,16 +60,78 @@ func (d mailDevice) Sync() error {
 	return d.c.simple(context.Background(), askSync, func(b []byte) []byte { return appendUint(b, d.number) }, nil)
 }
 
-func (c *Client) mailFile(what int, name string) (size int64, err error) {
-	err = c.simple(context.Background(), askMailFile, func(b []byte) []byte {
-		return appendString(appendUint(b, uint64(what)), name)
-	}, func(f *fields) { size = f.int() })
-	return size, err
-}
-
 func (c *Client) device(name string) (number uint64, mode spool.Mode, err error) {
 	err = c.simple(context.Background(), askDevice, func(b []byte) []byte {
-		return appendString(appendUint(b, 0), name)
+		return appendString(b, name)
 	}, func(f *fields) { number, mode = f.uint(1<<64-1), spool.Mode(f.uint(255)) })
 	return number, mode, err
+}
+
+// mail looks after delivered files by way of the helper.
+type mail struct{ c *Client }
+
+var _ spool.Mail = mail{}
+
+// Mail returns who looks after delivered files for a spool. It tells of a file
+// what the spool knows already: that length and checksum are right.
+func (c *Client) Mail() spool.Mail { return mail{c} }
+
+// maxMailFiles bounds the files of one request.
+const maxMailFiles = 1000
+
+// Whole implements spool.Mail.
+func (m mail) Whole(ctx context.Context, list []*spool.Applied) ([]bool, error) {
+	whole := make([]bool, len(list))
+	err := m.ask(ctx, mailWhole, list, func(i int, err error) { whole[i] = err == nil })
+	return whole, err
+}
+
+// Secure implements spool.Mail.
+func (m mail) Secure(ctx context.Context, list []*spool.Applied, rewrite bool) []error {
+	what := mailSecure
+	if rewrite {
+		what = mailRewrite
+	}
+	errs := make([]error, len(list))
+	answered := 0
+	err := m.ask(ctx, what, list, func(i int, err error) { errs[i], answered = err, i+1 })
+	for i := range errs[answered:] {
+		errs[answered+i] = err
+	}
+	return errs
+}
+
+// ask has something done with files, and tells the result of each in turn.
+func (m mail) ask(ctx context.Context, what int, list []*spool.Applied, each func(i int, err error)) error {
+	for from := 0; from < len(list); {
+		part, size := list[from:], 0
+		for i, a := range part {
+			if size += len(a.Path) + 32; i > 0 && (size > maxPortion || i == maxMailFiles) {
+				part = part[:i]
+				break
+			}
+		}
+		errs := make([]error, len(part))
+		err := m.c.simple(ctx, askMail, func(b []byte) []byte {
+			b = appendUint(appendUint(b, uint64(what)), uint64(len(part)))
+			for _, a := range part {
+				b = appendApplied(b, a)
+			}
+			return b
+		}, func(f *fields) {
+			for i := range errs {
+				if f.bool() {
+					errs[i] = f.failure()
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for i, err := range errs {
+			each(from+i, err)
+		}
+		from += len(part)
+	}
+	return nil
 }

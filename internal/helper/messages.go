@@ -1,9 +1,12 @@
 package helper
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -39,7 +42,7 @@ func (o *StoreOptions) append(b []byte) []byte {
 
 func (f *fields) storeOptions() StoreOptions {
 	return StoreOptions{
-		Hostname: f.string(1 << 10), Limit: f.int(), Locks: mailbox.Locks(f.uint(255)),
+		Hostname: f.hostname(), Limit: f.int(), Locks: mailbox.Locks(f.uint(255)),
 		Timing:      mailbox.LockTiming{Attempts: int(f.int()), Delay: f.duration(), Stale: f.duration()},
 		StrictOwner: f.bool(), SyncEach: f.bool(), Log: f.string(1 << 10),
 	}
@@ -71,10 +74,45 @@ func (f *fields) delivery() mailbox.Delivery {
 			UID: f.id(), GID: f.id(), User: f.string(1 << 10), File: f.bool(),
 		},
 		Message: &mailbox.Message{
-			ID: f.string(64), Index: int(f.uint(1<<31 - 1)), Arrival: f.time(), Sender: f.string(maxPath),
-			Header: f.bytes(maxHeader), Attempt: int(f.uint(1<<31 - 1)), Durable: f.bool(),
+			ID: f.queueID(), Index: int(f.uint(1<<31 - 1)), Arrival: f.time(), Sender: f.string(maxPath),
+			Header: f.header(), Attempt: int(f.uint(1<<31 - 1)), Durable: f.bool(),
 		},
 	}
+}
+
+// queueID is an id as the spool gives them out: it becomes part of a file name.
+func (f *fields) queueID() string {
+	id := f.string(16)
+	if _, ok := spool.ParseID(id); !ok {
+		f.fail()
+	}
+	return id
+}
+
+// hostname becomes part of a file name too, which does without the characters
+// that mean something there.
+func (f *fields) hostname() string {
+	name := f.string(255)
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		f.fail()
+	}
+	return name
+}
+
+// header is whole lines of a header, none of which could be taken for the end of
+// it, or for the begin of another message in an mbox.
+func (f *fields) header() []byte {
+	b := f.bytes(maxHeader)
+	for rest := b; len(rest) > 0; {
+		line, after, whole := bytes.Cut(rest, []byte("\n"))
+		name, _, named := bytes.Cut(line, []byte(":"))
+		if !whole || !named || len(name) == 0 || bytes.ContainsAny(name, " \t\r\x00") {
+			f.fail()
+			return nil
+		}
+		rest = after
+	}
+	return b
 }
 
 // appendReceipt is the answer to one delivery.
@@ -86,10 +124,18 @@ func appendReceipt(b []byte, r *mailbox.Receipt, err error) []byte {
 	if r.Applied == nil {
 		return append(b, 0)
 	}
-	b = appendString(append(b, 1), r.Applied.Path)
-	b = appendUint(b, r.Applied.Dev)
-	b = appendInt(b, r.Applied.Length)
-	return appendUint(b, uint64(r.Applied.CRC))
+	return appendApplied(append(b, 1), r.Applied)
+}
+
+func appendApplied(b []byte, a *spool.Applied) []byte {
+	b = appendString(b, a.Path)
+	b = appendUint(b, a.Dev)
+	b = appendInt(b, a.Length)
+	return appendUint(b, uint64(a.CRC))
+}
+
+func (f *fields) applied() *spool.Applied {
+	return &spool.Applied{Path: f.string(maxPath), Dev: f.uint(1<<64 - 1), Length: f.int(), CRC: uint32(f.uint(1<<32 - 1))}
 }
 
 func (f *fields) receipt() (mailbox.Receipt, error) {
@@ -98,7 +144,7 @@ func (f *fields) receipt() (mailbox.Receipt, error) {
 	}
 	r := mailbox.Receipt{Repeated: f.bool()}
 	if f.bool() {
-		r.Applied = &spool.Applied{Path: f.string(maxPath), Dev: f.uint(1<<64 - 1), Length: f.int(), CRC: uint32(f.uint(1<<32 - 1))}
+		r.Applied = f.applied()
 	}
 	return r, nil
 }

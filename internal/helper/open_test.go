@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +23,12 @@ func TestOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := &Policy{Owner: privsep.Identity{UID: 1 << 30, GID: 1 << 30}, Files: map[string]bool{known: true, dir: true}, Log: log}
+	certs := dir + "/certs"
+	if err := errors.Join(os.Mkdir(certs, 0o700), os.WriteFile(certs+"/a.pem", []byte("a"), 0o600), os.Mkdir(certs+"/sub", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	p := &Policy{Owner: privsep.Identity{UID: 1 << 30, GID: 1 << 30}, Files: map[string]bool{known: true, dir: true}, Log: log,
+		Directories: map[string]bool{certs: true}}
 	c := connect(t, p)
 	f, err := c.OpenFile(known)
 	if err != nil {
@@ -44,6 +47,25 @@ func TestOpen(t *testing.T) {
 			t.Errorf("OpenFile(%q) gave the file", name)
 		}
 	}
+	d, err := c.OpenFile(certs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if names, err := d.Readdirnames(-1); err != nil || len(names) != 2 {
+		t.Errorf("the directory has %q, %v", names, err)
+	}
+	a, err := c.OpenFile(certs + "/a.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	for _, name := range []string{certs + "/sub", certs + "/../other", certs + "/", certs + "/sub/../../other"} {
+		if f, err := c.OpenFile(name); err == nil {
+			f.Close()
+			t.Errorf("OpenFile(%q) gave the file", name)
+		}
+	}
 	l, err := c.OpenLog(log)
 	if err != nil {
 		t.Fatal(err)
@@ -56,9 +78,7 @@ func TestOpen(t *testing.T) {
 		f.Close()
 		t.Error("OpenLog opened a file that is not the log")
 	}
-	ours := *p
-	ours.Owner.UID = os.Getuid()
-	c = connect(t, &ours)
+	c = connect(t, &Policy{Owner: privsep.Identity{UID: os.Getuid()}, Files: p.Files})
 	if f, err := c.OpenFile(known); err == nil {
 		f.Close()
 		t.Error("OpenFile opened what mail_owner could have put there")
@@ -100,46 +120,6 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestRefresh: a reload gives the new policy, and one that fails keeps the old.
-func TestRefresh(t *testing.T) {
-	var mu sync.Mutex
-	p, broken := &Policy{}, error(nil)
-	change := func(to *Policy, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		p, broken = to, err
-	}
-	c := connectWith(t, Options{As: privsep.New(), Policy: func() (*Policy, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return p, broken
-	}})
-	key := "tcp4 127.0.0.1:0"
-	listens := func() bool {
-		l, err := c.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return false
-		}
-		l.Close()
-		return true
-	}
-	if listens() {
-		t.Error("the empty policy allows a listener")
-	}
-	change(&Policy{Listeners: map[string]bool{key: true}}, nil)
-	if err := c.Present(); err != nil {
-		t.Errorf("Present = %v", err)
-	}
-	if err := c.Refresh(); err != nil || !listens() {
-		t.Errorf("Refresh = %v, and the listener is not there", err)
-	}
-	refusal := errors.New("main.cf:1: broken")
-	change(nil, refusal)
-	if err := c.Refresh(); err == nil || err.Error() != refusal.Error() || !listens() {
-		t.Errorf("Refresh = %v, want %v and the old policy", err, refusal)
-	}
-}
-
 // recorder is a Logger.
 type recorder chan string
 
@@ -163,60 +143,4 @@ func TestLog(t *testing.T) {
 	if line := <-lines; !strings.Contains(line, "message is in "+base+"/box already") {
 		t.Errorf("logged %q", line)
 	}
-}
-
-// TestMailFS does for the spool what a checkpoint needs.
-func TestMailFS(t *testing.T) {
-	base := home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
-	receipt, err := c.Store(options()).Deliver(t.Context(), box(base, "box", route.Maildir), message("text\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs := c.MailFS(t.TempDir(), nil)
-	d, err := fs.OpenDevice(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		t.Error(err)
-	}
-	name := filepath.Join(base, "box/new", filepath.Base(newest(t, base+"/box")))
-	if receipt.Applied != nil && (receipt.Applied.Dev != d.Number() || receipt.Applied.Path != name) {
-		t.Errorf("receipt %+v, device %d, file %s", receipt.Applied, d.Number(), name)
-	}
-	f, err := fs.Open(name, os.O_RDONLY)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if size, err := f.Size(); err != nil || size != int64(len(readNew(t, base+"/box"))) {
-		t.Errorf("Size = %d, %v", size, err)
-	}
-	if err := errors.Join(f.Datasync(), fs.SyncDir(filepath.Dir(name))); err != nil {
-		t.Error(err)
-	}
-	if _, err := f.ReadAt(make([]byte, 1), 0); err == nil {
-		t.Error("mail can be read")
-	}
-	if _, err := fs.Open(name+"x", os.O_RDONLY); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Open of what is not there = %v", err)
-	}
-	for _, name := range []string{"/etc/passwd", base + "/../etc/passwd", base + "x"} {
-		if _, err := fs.Open(name, os.O_RDONLY); err == nil {
-			t.Errorf("Open(%s) worked", name)
-		}
-	}
-	if !c.IsMaildir(base+"/box") || c.IsMaildir(base) || c.IsMaildir("/etc") {
-		t.Error("IsMaildir is wrong")
-	}
-}
-
-func newest(t *testing.T, dir string) string {
-	t.Helper()
-	names, err := filepath.Glob(dir + "/new/*")
-	if err != nil || len(names) == 0 {
-		t.Fatal(dir, err)
-	}
-	return names[len(names)-1]
 }

@@ -1,7 +1,6 @@
 package helper
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"postern/internal/address"
 	"postern/internal/deliver/command"
 	"postern/internal/privsep"
 	"postern/internal/route"
@@ -37,28 +37,48 @@ type Policy struct {
 	Files     map[string]bool // that may be read, absolute and cleaned
 	Log       string          // maillog_file; "": there is none
 
+	// Directories are those of certificates (smtp_tls_CApath): the files in them
+	// may be read too.
+	Directories map[string]bool
+
 	Virtual     map[string]int // virtual_mailbox_base, with the virtual_minimum_uid there
 	SpoolDirs   []string       // mail_spool_directory, without a final slash
 	HomeMailbox []string       // home_mailbox
 	// Forward are the beginnings of forward_path up to what depends on the
 	// address: "$home/.forward".
 	Forward []string
-	// Trusted are the users that aliases let write anywhere and run anything:
-	// default_privs and the owners of alias files.
+	Aliases []string         // text files of alias_maps
+	Default privsep.Identity // default_privs: whose rights the lists of root have
+	// Trusted are the users whose rights are given away by tables that are no
+	// text: they may write anywhere and run anything.
 	Trusted map[int]bool
-	// Pipes are the programs of pipe(8) services, by the user they run as.
-	Pipes map[int][]string
-	// MailboxCommand: every system user runs mailbox_command.
-	MailboxCommand bool
-	Users          Users
+	// MailToCommands and MailToFiles are allow_mail_to_commands and
+	// allow_mail_to_files: "alias", "forward", "include".
+	MailToCommands, MailToFiles map[string]bool
+
+	// Pipes say of argv whether it is that of a pipe(8) service, by the user it
+	// runs as.
+	Pipes           map[int][]func(argv []string) bool
+	MailboxCommands []string        // mailbox_command
+	CommandMaps     []string        // text files of mailbox_command_maps
+	AnyCommand      bool            // mailbox_command_maps has other tables: every system user may run anything
+	Shells          []string        // local_command_shell; "" where it is not set
+	Environment     map[string]bool // "NAME=value" that commands get
+	Filters         []string        // command_expansion_filter
+	WorkDirs        map[string]bool // where commands run: queue_directory, directory= of pipe services
+
+	Users Users
+	texts textFiles
 }
 
 // User is a system user.
 type User struct {
-	Name string
-	UID  int
-	Home string
+	Name        string
+	UID, GID    int
+	Home, Shell string
 }
+
+func (u *User) identity() privsep.Identity { return privsep.Identity{UID: u.UID, GID: u.GID} }
 
 // Users finds the system users with a user id, or all: AnyUser.
 type Users func(uid int) []User
@@ -93,8 +113,8 @@ func (p *Policy) users(uid int) []User {
 }
 
 // mayStore allows mailboxes of virtual domains, of system users where the
-// configuration puts them, and files that a trusted user or the user's own
-// .forward file may name.
+// configuration puts them, and files that a list names with the rights of the
+// user.
 func (p *Policy) mayStore(ctx context.Context, as privsep.Runner, box *route.Mailbox) error {
 	if err := p.identity(box.UID, box.GID); err != nil {
 		return err
@@ -108,17 +128,21 @@ func (p *Policy) mayStore(ctx context.Context, as privsep.Runner, box *route.Mai
 	if p.Trusted[box.UID] {
 		return nil
 	}
+	names := []string{path.Clean(box.Path)}
 	for _, u := range p.users(box.UID) {
 		if p.ownMailbox(&u, box) {
 			return nil
 		}
-		for _, name := range [...]string{box.Path, "~/" + strings.TrimPrefix(box.Path, path.Clean(u.Home)+"/")} {
-			if p.forwardSays(ctx, as, u, box.GID, name) {
-				return nil
-			}
+		if rest, ok := strings.CutPrefix(names[0], path.Clean(u.Home)+"/"); ok {
+			names = append(names, "~/"+rest)
 		}
 	}
-	return fmt.Errorf("%s as uid %d: %w", box.Path, box.UID, ErrRefused)
+	if p.search(as, box.UID, p.MailToFiles[kindInclude], func(kind, member string) bool {
+		return p.MailToFiles[kind] && slices.Contains(names, member)
+	}).anywhere(ctx) {
+		return nil
+	}
+	return fmt.Errorf("%s as uid %d: no list names that file: %w", box.Path, box.UID, ErrRefused)
 }
 
 // ownMailbox reports whether box is where u gets mail.
@@ -129,6 +153,17 @@ func (p *Policy) ownMailbox(u *User, box *route.Mailbox) bool {
 		}
 	}
 	return path.Clean(box.Base) == path.Clean(u.Home) && slices.Contains(p.homeMailboxes(u), path.Clean(box.Path))
+}
+
+// mayLend says whether the directory of a mailbox lends its group to the user:
+// mail_spool_directory does, for the mailbox that the user has in it.
+func (p *Policy) mayLend(box *route.Mailbox, gid int) bool {
+	if p.identity(box.UID, gid) != nil || !slices.Contains(p.SpoolDirs, box.Base) {
+		return false
+	}
+	return slices.ContainsFunc(p.users(box.UID), func(u User) bool {
+		return u.Name == box.User && path.Clean(box.Path) == path.Join(box.Base, u.Name)
+	})
 }
 
 // homeMailboxes are the places of home_mailbox of a user.
@@ -144,27 +179,92 @@ func (p *Policy) homeMailboxes(u *User) []string {
 	return list
 }
 
-// mayRun allows commands of trusted users, the programs of pipe services, and
-// commands of system users when there is a mailbox_command or when a .forward
-// file of theirs has a command.
+// mayRun allows the programs of pipe services with their arguments, and command
+// lines that mailbox_command or a list has with the rights of the user.
 func (p *Policy) mayRun(ctx context.Context, as privsep.Runner, s *command.Spec) error {
 	if err := p.identity(s.As.UID, append([]int{s.As.GID}, s.As.Groups...)...); err != nil {
 		return err
 	}
-	if p.Trusted[s.As.UID] || len(s.Argv) > 0 && slices.Contains(p.Pipes[s.As.UID], s.Argv[0]) {
-		return nil
+	users := p.users(s.As.UID)
+	if err := p.surroundings(s, users); err != nil {
+		return err
 	}
-	for _, u := range p.users(s.As.UID) {
-		if p.MailboxCommand || p.forwardSays(ctx, as, u, s.As.GID, "|") {
+	for _, fits := range p.Pipes[s.As.UID] {
+		if fits(s.Argv) {
 			return nil
 		}
 	}
-	return fmt.Errorf("a command as uid %d: %w", s.As.UID, ErrRefused)
+	if p.Trusted[s.As.UID] || p.AnyCommand && len(users) > 0 {
+		return nil
+	}
+	for _, u := range users {
+		if slices.ContainsFunc(p.mailboxCommands(&u), func(line string) bool { return p.runs(s, line) }) {
+			return nil
+		}
+	}
+	if p.search(as, s.As.UID, p.MailToCommands[kindInclude], func(kind, member string) bool {
+		line, ok := strings.CutPrefix(member, "|")
+		return ok && p.MailToCommands[kind] && p.runs(s, line)
+	}).anywhere(ctx) {
+		return nil
+	}
+	return fmt.Errorf("this command as uid %d: no list or parameter has it: %w", s.As.UID, ErrRefused)
 }
 
-// mayRead allows a trusted user to read anything, and a system user the own
-// .forward files and what they name. Whether there is a file may be asked
-// anywhere: that tells nothing that mail does not.
+// mailboxCommands are the command lines that may take mail for u's mailbox.
+func (p *Policy) mailboxCommands(u *User) []string {
+	list := p.MailboxCommands
+	for _, file := range p.CommandMaps {
+		list = slices.Concat(list, p.texts.commands(file, address.FoldASCII(u.Name)))
+	}
+	return list
+}
+
+// runs reports whether a program is what becomes of a command line.
+func (p *Policy) runs(s *command.Spec, line string) bool {
+	return slices.ContainsFunc(p.Shells, func(shell string) bool { return command.Runs(s.Argv, line, shell) })
+}
+
+// told are the variables by which local(8) tells a command about its message.
+// Their values come from outside and are as command_expansion_filter leaves them.
+var told = []string{"LOGNAME", "USER", "SENDER", "RECIPIENT", "LOCAL", "DOMAIN", "EXTENSION", "ORIGINAL_RECIPIENT"}
+
+// surroundings refuses an environment and a working directory that make another
+// program of a command: a library to load, a file of start commands.
+func (p *Policy) surroundings(s *command.Spec, users []User) error {
+	for _, entry := range s.Env {
+		name, value, _ := strings.Cut(entry, "=")
+		values := []string{value}
+		switch {
+		case p.Environment[entry]:
+			continue
+		case slices.Contains(told, name):
+		case name == "HOME" || name == "SHELL":
+			values = nil
+			for _, u := range users {
+				values = append(values, map[string]string{"HOME": u.Home, "SHELL": u.Shell}[name])
+			}
+		default:
+			return fmt.Errorf("a command with %s in its environment: %w", name, ErrRefused)
+		}
+		if !slices.ContainsFunc(values, func(v string) bool {
+			return slices.ContainsFunc(p.Filters, func(allowed string) bool { return command.Censor(v, allowed) == value })
+		}) {
+			return fmt.Errorf("a command with this %s in its environment: %w", name, ErrRefused)
+		}
+	}
+	switch {
+	case p.WorkDirs[s.Dir]:
+		return nil
+	case !path.IsAbs(s.Dir):
+		return fmt.Errorf("a command in %q: %w", s.Dir, ErrRefused)
+	}
+	return p.notOurs(path.Join(s.Dir, "file")) // command_execution_directory
+}
+
+// mayRead allows a user to read the own .forward files and the :include: files of
+// lists with the user's rights. Whether there is a file may be asked anywhere:
+// that tells nothing that mail does not.
 func (p *Policy) mayRead(ctx context.Context, as privsep.Runner, id privsep.Identity, name string, limit int64) error {
 	if err := p.identity(id.UID, append([]int{id.GID}, id.Groups...)...); err != nil {
 		return err
@@ -176,84 +276,20 @@ func (p *Policy) mayRead(ctx context.Context, as privsep.Runner, id privsep.Iden
 		return nil
 	}
 	for _, u := range p.users(id.UID) {
-		if p.isForward(&u, name) || p.forwardSays(ctx, as, u, id.GID, name) {
+		if p.isForward(&u, name) {
 			return nil
 		}
 	}
+	if p.search(as, id.UID, true, func(_, member string) bool { return member == includeWord+name }).anywhere(ctx) {
+		return nil
+	}
 	return fmt.Errorf("%s as uid %d: %w", name, id.UID, ErrRefused)
-}
-
-// forwardStarts are the beginnings of the names of a user's .forward files.
-func (p *Policy) forwardStarts(u *User) []string {
-	if !path.IsAbs(u.Home) {
-		return nil
-	}
-	list := make([]string, len(p.Forward))
-	for i, start := range p.Forward {
-		list[i] = strings.NewReplacer("$home", path.Clean(u.Home), "$user", u.Name).Replace(start)
-	}
-	return list
-}
-
-func (p *Policy) isForward(u *User, name string) bool {
-	if path.Clean(name) != name {
-		return false
-	}
-	return slices.ContainsFunc(p.forwardStarts(u), func(start string) bool {
-		rest, ok := strings.CutPrefix(name, start)
-		return ok && !strings.Contains(rest, "/")
-	})
-}
-
-// Bounds of a search in .forward files.
-const (
-	maxForwards    = 64
-	maxForwardSize = 64 << 10
-)
-
-// forwardSays reports whether some .forward file of u contains the text.
-func (p *Policy) forwardSays(ctx context.Context, as privsep.Runner, u User, gid int, text string) bool {
-	id := privsep.Identity{UID: u.UID, GID: gid}
-	for _, start := range p.forwardStarts(&u) {
-		dir, prefix := path.Split(start)
-		for _, name := range namesAs(as, id, dir, prefix) {
-			content, _, err := privsep.Files{As: as}.ReadFile(ctx, id, dir+name, maxForwardSize)
-			if err == nil && bytes.Contains(content, []byte(text)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// namesAs lists names in a directory as somebody; none where that fails.
-func namesAs(as privsep.Runner, id privsep.Identity, dir, prefix string) (found []string) {
-	_ = as.Do(id, func() error {
-		f, err := os.Open(dir)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		for len(found) < maxForwards {
-			names, err := f.Readdirnames(256)
-			for _, name := range names {
-				if strings.HasPrefix(name, prefix) {
-					found = append(found, name)
-				}
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return found
 }
 
 // mayOpen allows files that the configuration names, unless the server's own
 // user could have put another file in the place.
 func (p *Policy) mayOpen(name string) error {
-	if !p.Files[name] {
+	if !p.Files[name] && !p.Directories[name] && (!p.Directories[path.Dir(name)] || path.Clean(name) != name) {
 		return fmt.Errorf("%s: %w", name, ErrRefused)
 	}
 	return p.notOurs(name)

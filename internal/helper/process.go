@@ -32,9 +32,15 @@ type Process struct {
 }
 
 // ExitError is a server that has not ended well.
-type ExitError struct{ Status int }
+type ExitError struct {
+	Status int // of the process; 128 and the signal, as shells have it
+	Signal int // that has ended it; 0: none
+}
 
 func (e *ExitError) Error() string {
+	if e.Signal != 0 {
+		return fmt.Sprintf("the server process was ended by signal %d", e.Signal)
+	}
 	return fmt.Sprintf("the server process ended with status %d", e.Status)
 }
 
@@ -66,6 +72,8 @@ func Supervise(ctx context.Context, o Options, p Process, signals <-chan os.Sign
 	case err := <-ended:
 		return err
 	}
+	// Commands get this mask, as Postfix has it; the server has started with ours.
+	defer unix.Umask(unix.Umask(0o077))
 	serving := make(chan error, 1)
 	serveCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -111,9 +119,9 @@ func (p *Process) run(control *os.File, started chan<- *os.Process) error {
 		return err
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return &ExitError{128 + int(status.Signal())}
+		return &ExitError{Status: 128 + int(status.Signal()), Signal: int(status.Signal())}
 	}
-	return &ExitError{exit.ExitCode()}
+	return &ExitError{Status: exit.ExitCode()}
 }
 
 // relay passes signals on until the process has ended.

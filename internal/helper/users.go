@@ -43,10 +43,11 @@ func parseUsers(text string) map[int][]User {
 			continue
 		}
 		uid, err := strconv.Atoi(f[2])
-		if err != nil || uid < 0 {
+		gid, gerr := strconv.Atoi(f[3])
+		if err != nil || gerr != nil || uid < 0 || gid < 0 {
 			continue
 		}
-		u := User{Name: f[0], UID: uid, Home: f[5]}
+		u := User{Name: f[0], UID: uid, GID: gid, Home: f[5], Shell: f[6]}
 		byID[uid] = append(byID[uid], u)
 		byID[AnyUser] = append(byID[AnyUser], u)
 	}

@@ -29,24 +29,25 @@ type kind byte
 
 // Requests of the server, and what both sides say in the course of one.
 const (
-	askDeliver  kind = iota + 1 // store a message in mailboxes
-	askRun                      // run a command; its input follows as a descriptor
-	askRead                     // read a file as somebody
-	askOpen                     // open a file that the configuration names
-	askLog                      // open the log file
-	askListen                   // open a listener of master.cf
-	askRefresh                  // read the configuration again
-	askMaildir                  // is there a Maildir?
-	askDevice                   // keep the file system of a directory open
-	askSync                     // sync such a file system
-	askMailFile                 // look at a delivered file, or make it durable
-	askPresent                  // are you there?
-	sayPiece                    // a piece of a message text
-	sayFailed                   // there is no such piece
-	sayInput                    // the descriptor of a command's input
-	wantPiece                   // the helper wants a piece of the text
-	wantInput                   // the helper is ready for a command's input
-	answer                      // the end of every request
+	askDeliver kind = iota + 1 // store a message in mailboxes
+	askRun                     // run a command; its input follows as a descriptor
+	askRead                    // read a file as somebody
+	askOpen                    // open a file that the configuration names
+	askLog                     // open the log file
+	askListen                  // open a listener of master.cf
+	askRefresh                 // a step of a reload
+	askMaildir                 // is there a Maildir?
+	askDevice                  // keep the file system of a directory open
+	askSync                    // sync such a file system
+	askMail                    // look at delivered files, or make them durable
+	askPresent                 // are you there?
+	sayPiece                   // a piece of a message text
+	sayFailed                  // there is no such piece
+	sayPart                    // a part of a file that was read; the rest is in the answer
+	sayInput                   // the descriptor of a command's input
+	wantPiece                  // the helper wants a piece of the text
+	wantInput                  // the helper is ready for a command's input
+	answer                     // the end of every request
 )
 
 var errFrame = errors.New("malformed message between the server and its helper")

@@ -26,18 +26,18 @@ func samples() map[kind][]byte {
 	spec := command.Spec{As: privsep.Identity{UID: 1, GID: 2, Groups: []int{3}}, Argv: []string{"/bin/true", ""}, Env: []string{"A=b"},
 		Dir: "/", Limit: time.Second, Output: 10}
 	return map[kind][]byte{
-		askDeliver:  appendString(deliver, "text\n"),
-		askRun:      appendSpec(nil, &spec),
-		askRead:     appendInt(appendString(appendIdentity(nil, spec.As), "/home/john/.forward"), 100),
-		askOpen:     appendString(nil, "/etc/passwd"),
-		askLog:      appendString(nil, "/var/log/mail.log"),
-		askListen:   appendString(nil, "tcp 127.0.0.1:25"),
-		askRefresh:  nil,
-		askPresent:  nil,
-		askMaildir:  appendString(nil, "/mail/john"),
-		askDevice:   appendString(appendUint(nil, 0), "/mail"),
-		askSync:     appendUint(nil, 7),
-		askMailFile: appendString(appendUint(nil, mailFileSync), "/mail/john/new/1"),
+		askDeliver: appendString(deliver, "text\n"),
+		askRun:     appendSpec(nil, &spec),
+		askRead:    appendInt(appendString(appendIdentity(nil, spec.As), "/home/john/.forward"), 100),
+		askOpen:    appendString(nil, "/etc/passwd"),
+		askLog:     appendString(nil, "/var/log/mail.log"),
+		askListen:  appendString(nil, "tcp 127.0.0.1:25"),
+		askRefresh: appendUint(nil, refreshPrepare),
+		askPresent: nil,
+		askMaildir: appendString(nil, "/mail/john"),
+		askDevice:  appendString(nil, "/mail"),
+		askSync:    appendUint(nil, 7),
+		askMail:    appendApplied(appendUint(appendUint(nil, mailSecure), 1), &spool.Applied{Path: "/mail/john/new/1", Dev: 7, Length: 5, CRC: 9}),
 	}
 }
 

@@ -49,10 +49,11 @@ func (w *worker) carryOut(ctx context.Context, k kind, f *fields) error {
 	case askOpen, askLog, askListen:
 		return w.open(k, f)
 	case askRefresh:
+		step := f.uint(refreshAbort)
 		if err := f.end(); err != nil {
 			return err
 		}
-		return w.answer(w.helper.refresh(), nil)
+		return w.answer(w.helper.refresh(step), nil)
 	case askPresent:
 		if err := f.end(); err != nil {
 			return err
@@ -60,8 +61,12 @@ func (w *worker) carryOut(ctx context.Context, k kind, f *fields) error {
 		return w.answer(nil, nil)
 	case askMaildir:
 		return w.maildir(f)
-	case askDevice, askSync, askMailFile:
-		return w.mailFile(k, f)
+	case askDevice:
+		return w.device(f)
+	case askSync:
+		return w.syncDevice(f)
+	case askMail:
+		return w.mail(f)
 	}
 	return fmt.Errorf("%w: unknown request %d", errFrame, k)
 }
@@ -108,16 +113,7 @@ func (w *worker) deliver(ctx context.Context, f *fields) error {
 		ctx, done = w.untilHangup(ctx)
 		defer done()
 	}
-	policy := w.helper.policy.Load()
-	out := make([]mailbox.Outcome, len(list))
-	for i := range list {
-		list[i].Message.Body = text
-		if out[i].Err = policy.mayStore(ctx, w.helper.o.As, &list[i].Box); out[i].Err != nil {
-			out[i].Err = refusal(out[i].Err)
-			continue
-		}
-		out[i].Receipt, out[i].Err = store.Deliver(ctx, list[i].Box, list[i].Message)
-	}
+	out := w.helper.deliver(ctx, store, list, text)
 	if text.broken != nil {
 		return text.broken
 	}
@@ -127,6 +123,26 @@ func (w *worker) deliver(ctx context.Context, f *fields) error {
 		b = appendReceipt(b, &out[i].Receipt, out[i].Err)
 	}
 	return w.send(b)
+}
+
+// deliver stores the message in those mailboxes that the policy allows.
+func (h *Helper) deliver(ctx context.Context, store mailbox.Deliverer, list []mailbox.Delivery, text mailbox.Body) []mailbox.Outcome {
+	policy := h.policy.Load()
+	out := make([]mailbox.Outcome, len(list))
+	allowed, index := list[:0], make([]int, 0, len(list))
+	for i := range list {
+		d := list[i]
+		d.Message.Body = text
+		if err := policy.mayStore(ctx, h.o.As, &d.Box); err != nil {
+			out[i].Err = refusal(err)
+			continue
+		}
+		allowed, index = append(allowed, d), append(index, i)
+	}
+	for i, done := range mailbox.DeliverAll(ctx, store, allowed) {
+		out[index[i]] = done
+	}
+	return out
 }
 
 // refusal words an error of the policy as that of a mailbox.

@@ -42,7 +42,7 @@ func (l *Letter) reportExpanded(ctx context.Context, e *spool.Envelope) (spool.N
 	var fresh spool.New
 	if err == nil {
 		fresh, err = l.in.Internal(ctx, spool.Envelope{
-			Recipients: []spool.Recipient{{Address: e.Sender, Notify: spool.NotifyNever}},
+			Recipients: []spool.Recipient{{Address: e.Sender, Original: e.Sender, Notify: spool.NotifyNever}},
 			Bounce:     true, EightBit: n.EightBit, SMTPUTF8: n.SMTPUTF8,
 		}, n, n.Size())
 	}

@@ -54,7 +54,7 @@ func TestExpandedReport(t *testing.T) {
 		t.Errorf("recipients and NOTIFY\n%q, want\n%q", got, want)
 	}
 	e := list[1].Envelope
-	if e.Sender != "" || !e.Bounce || len(e.Recipients) != 1 || e.Recipients[0].Address != "a@a.test" || e.Recipients[0].Notify != spool.NotifyNever {
+	if e.Sender != "" || !e.Bounce || len(e.Recipients) != 1 || e.Recipients[0].Address != "a@a.test" || e.Recipients[0].Original != "a@a.test" || e.Recipients[0].Notify != spool.NotifyNever {
 		t.Errorf("envelope of the report: %+v", e)
 	}
 	report := text(t, list[1])

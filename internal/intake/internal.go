@@ -15,7 +15,8 @@ import (
 // local alias sends on: its recipients are expanded, but nobody gets a copy
 // (always_bcc and its like are for mail from outside), the text gets a Received
 // header, and a notification the fields that it lacks. e.Recipients are the
-// recipients before expansion. The caller commits what comes back, or aborts
+// recipients before expansion, and e.Arrival the time of its arrival if that is
+// not now, as of a message that is put in anew (postsuper -r). The caller commits what comes back, or aborts
 // its draft.
 func (in *Intake) Internal(ctx context.Context, e spool.Envelope, text io.WriterTo, size int64) (spool.New, error) {
 	letter, reply := in.Begin(size)
@@ -39,7 +40,10 @@ func (in *Intake) Internal(ctx context.Context, e spool.Envelope, text io.Writer
 		letter.Abort()
 		return spool.New{}, err
 	}
-	e.Recipients, e.Arrival, e.MessageID = list, letter.arrival, letter.head.messageID
+	e.Recipients, e.MessageID = list, letter.head.messageID
+	if e.Arrival.IsZero() {
+		e.Arrival = letter.arrival
+	}
 	in.logMessageID(letter)
 	return spool.New{Draft: letter.draft, Envelope: e}, nil
 }

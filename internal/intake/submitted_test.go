@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"postern/internal/address"
 	"postern/internal/intake"
@@ -223,8 +224,14 @@ recipient_bcc_maps = static:all@d.test
 			"Delivered-To: f@e.test\nFrom: a\n\nbody\n", "Delivered-To: f@e.test\nFrom: a\n\nbody\n"},
 		{"notification", spool.Envelope{Bounce: true, Recipients: []spool.Recipient{{Address: "x@b.test"}}},
 			"From: MAILER-DAEMON\nTo: x@b.test\n\nbody\n", "From: MAILER-DAEMON\nTo: x@b.test\n" + completed + "\nbody\n"},
+		{"anew", spool.Envelope{Sender: "a@a.test", Arrival: arrival.Add(-time.Hour), Recipients: []spool.Recipient{{Address: "x@b.test"}}},
+			"From: a\n\nbody\n", "From: a\n\nbody\n"},
 	}
 	for _, tt := range tests {
+		since := arrival
+		if !tt.envelope.Arrival.IsZero() {
+			since = tt.envelope.Arrival
+		}
 		made, err := w.in.Internal(context.Background(), tt.envelope, strings.NewReader(tt.in), int64(len(tt.in)))
 		if err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
@@ -237,7 +244,7 @@ recipient_bcc_maps = static:all@d.test
 		if got := text(t, m); got != here+tt.want {
 			t.Errorf("%s: text %q, want %q", tt.name, got, here+tt.want)
 		}
-		if got := addresses(m.Envelope); got != "y@c.test" || m.Envelope.Bounce != tt.envelope.Bounce || !m.Envelope.Arrival.Equal(arrival) {
+		if got := addresses(m.Envelope); got != "y@c.test" || m.Envelope.Bounce != tt.envelope.Bounce || !m.Envelope.Arrival.Equal(since) {
 			t.Errorf("%s: envelope %+v", tt.name, m.Envelope)
 		}
 	}

@@ -11,7 +11,8 @@
 // "mail.": it is written and synced under "tmp." first and then renamed.
 //
 // A file is one line of JSON, the Envelope, and the message text with LF line
-// ends.
+// ends. What follows "mail." is 24 hexadecimal digits, by which commands name the
+// message as long as it is here (see ID).
 //
 // It imports only the standard library and golang.org/x/sys.
 package maildrop
@@ -185,6 +186,32 @@ func Names(dir string) ([]string, error) {
 		names[i] = it.name
 	}
 	return names, nil
+}
+
+// An ID is longer than any queue id of the spool.
+const (
+	minID = 17
+	maxID = 100
+)
+
+// ID is what commands call the message in a file of that name: its digits, in
+// upper case. "" is for a name that Submit would not make; the server takes such a
+// file in all the same, or sets it aside.
+func ID(name string) string {
+	rest, ok := strings.CutPrefix(name, "mail.")
+	if !ok || len(rest) < minID || len(rest) > maxID || strings.Trim(rest, "0123456789abcdefghijklmnopqrstuvwxyz") != "" {
+		return ""
+	}
+	return strings.ToUpper(rest)
+}
+
+// Name is the name of the file with that ID; "" for what is no ID.
+func Name(id string) string {
+	name := "mail." + strings.ToLower(id)
+	if ID(name) == "" {
+		return ""
+	}
+	return name
 }
 
 // ErrBad is a file that is no submitted message: SetAside moves it out of the way.

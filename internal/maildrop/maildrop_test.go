@@ -165,3 +165,28 @@ func TestGrowingFile(t *testing.T) {
 		t.Errorf("text of %d octets, %v; want %q", len(text), err, "text\n")
 	}
 }
+
+func TestID(t *testing.T) {
+	dir := newDrop(t)
+	if err := Submit(dir, Envelope{}, strings.NewReader("")); err != nil {
+		t.Fatal(err)
+	}
+	names, err := Names(dir)
+	if err != nil || len(names) != 1 {
+		t.Fatalf("Names = %v, %v, want one", names, err)
+	}
+	if id := ID(names[0]); id == "" || Name(id) != names[0] {
+		t.Errorf("ID(%q) = %q, and back %q", names[0], id, Name(id))
+	}
+	for _, name := range []string{"mail.0123456789abcdef", "mail.0123456789ABCDEF01", "mail.0123456789abcdef/x", "mail.../../../../../../../etc",
+		"tmp.0123456789abcdef01", "bad.mail.0123456789abcdef01", "mail." + strings.Repeat("a", 101), ""} {
+		if id := ID(name); id != "" {
+			t.Errorf("ID(%q) = %q, want none", name, id)
+		}
+	}
+	for _, id := range []string{"", "0123456789ABCDEF", "0123456789ABCDEF/X", "../../../../../../etc/passwd"} {
+		if name := Name(id); name != "" {
+			t.Errorf("Name(%q) = %q, want none", id, name)
+		}
+	}
+}

@@ -253,11 +253,12 @@ func (l *Log) Lost() int {
 	return l.lost
 }
 
-// severities of syslog(3) for the three kinds of lines.
+// severities of syslog(3) for the kinds of lines.
 const (
 	levelInfo    = 6
 	levelWarning = 4
 	levelError   = 3
+	levelFatal   = 2
 )
 
 func (l *Log) line(level int, tag, word, text string) {
@@ -338,6 +339,12 @@ func (p *Program) Warningf(format string, args ...any) {
 // Errorf logs a line that starts with "error: ".
 func (p *Program) Errorf(format string, args ...any) {
 	p.log.line(levelError, p.tag, "error: ", text(format, args))
+}
+
+// Fatalf logs a line that starts with "fatal: ": why the server ends. It goes on
+// like any other line; whoever calls it does the rest.
+func (p *Program) Fatalf(format string, args ...any) {
+	p.log.line(levelFatal, p.tag, "fatal: ", text(format, args))
 }
 
 func text(format string, args []any) string {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -43,6 +44,25 @@ func TestFile(t *testing.T) {
 		t.Errorf("new file = %q, want %q", got, want)
 	}
 	l.Program("late").Infof("lost")
+}
+
+// TestFileMode: a new log has its mode whatever the mask, an old one keeps its own.
+func TestFileMode(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	name := filepath.Join(t.TempDir(), "mail.log")
+	for _, want := range []os.FileMode{0o640, 0o604} {
+		f, err := OpenFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if info, err := os.Stat(name); err != nil || info.Mode() != want {
+			t.Errorf("mode %v, %v, want %v", info.Mode(), err, want)
+		}
+		if err := os.Chmod(name, 0o604); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestUnwritableFile(t *testing.T) {

@@ -1,8 +1,8 @@
 package maillog
 
 // Tap calls f with the warnings and errors that are logged from now on until
-// stop is called: the word that their severity has in the log, "warning" or
-// "error", and the text without it. f is called with locks held: it must not
+// stop is called: the word that their severity has in the log, "warning", "error"
+// or "fatal", and the text without it. f is called with locks held: it must not
 // block and not log.
 func (l *Log) Tap(f func(severity, text string)) (stop func()) {
 	tap := &f

@@ -17,13 +17,14 @@ type order struct {
 	number     uint64
 	stamp      int64 // its next try when the order was given; if it has moved, the order is void
 	given      int64 // when somebody asked; 0: nobody did
-	recipients int32 // in Queue.large: how many it needs room for
+	recipients int32 // where it waits for room, how many for
+	retry      bool  // and whether it was tried before
 }
 
 // Where messages come from, in the order in which they are asked.
 const (
 	fromUnrouted = iota
-	fromLarge
+	fromRooms
 	fromIncoming
 	fromOrdered
 	fromSleeping
@@ -36,17 +37,16 @@ func (q *Queue) admit() {
 	if !q.running || q.activators >= maxActivators {
 		return
 	}
-	n := q.incoming.len() + q.ordered.len() + q.large.len()
+	n := q.incoming.len() + q.ordered.len()
 	now := q.options.Now()
-	if len(q.sleeping) > 0 && q.sleeping[0].at <= now.UnixNano() {
+	if q.due(now) {
 		n += len(q.sleeping)
 	}
-	room := q.parameters.activeLimit() - q.active
-	if room <= 0 && n > 0 && q.crowded.IsZero() {
-		q.crowded = now.Add(quick)
-		q.ring()
+	if s := q.invited(); s != small {
+		n += q.rooms[s].waiting.len()
 	}
-	waiting := q.unrouted.len() + max(0, min(n, room))
+	q.watch(now)
+	waiting := q.unrouted.len() + max(0, min(n, q.parameters.activeLimit()-q.active))
 	for ; waiting > 0 && q.activators < maxActivators; waiting-- {
 		q.activators++
 		q.workers.Add(1)
@@ -87,7 +87,8 @@ func (q *Queue) next(ctx context.Context) (*item, order) {
 		}
 	}
 	q.activators--
-	if len(q.sleeping) > 0 && q.sleeping[0].at > now.UnixNano() {
+	q.watch(now)
+	if !q.due(now) {
 		q.arm()
 	}
 	return nil, order{}
@@ -107,8 +108,8 @@ func (q *Queue) from(source int, now time.Time) (*item, order) {
 	for q.active < limit {
 		var o order
 		switch {
-		case source == fromLarge && q.large.len() > 0 && q.fits(int(q.large.first().recipients)):
-			o = q.large.pop()
+		case source == fromRooms && q.invited() != small:
+			o = q.rooms[q.invited()].waiting.pop()
 		case source == fromIncoming && q.incoming.len() > 0:
 			o.number = q.incoming.pop()
 			if o.number > q.inherited {
@@ -116,13 +117,16 @@ func (q *Queue) from(source int, now time.Time) (*item, order) {
 			}
 		case source == fromOrdered && q.ordered.len() > 0 && retries:
 			o = q.ordered.pop()
-		case source == fromSleeping && len(q.sleeping) > 0 && q.sleeping[0].at <= now.UnixNano() && retries:
+		case source == fromSleeping && q.due(now) && retries:
 			a := q.sleeping.pop()
 			o = order{number: a.number, stamp: a.at}
 		default:
 			return nil, order{}
 		}
-		if it := q.claim(o, source >= fromOrdered); it != nil {
+		if it := q.claim(o, source >= fromOrdered || o.retry); it != nil {
+			if source == fromRooms {
+				q.occupy(it, o)
+			}
 			return it, o
 		}
 	}
@@ -138,9 +142,13 @@ func (q *Queue) claim(o order, retry bool) *item {
 		it = &item{number: o.number}
 		q.items[o.number] = it
 	case it.state == Active:
+		if o.given > 0 {
+			again := o
+			it.again = &again // it may turn out that it is not tried now
+		}
 		return nil
 	}
-	it.state, it.given, it.retry = Active, o.given, retry
+	it.state, it.given, it.stamp, it.retry = Active, o.given, o.stamp, retry
 	it.inherited = o.number <= q.inherited
 	q.active++
 	if retry {
@@ -153,18 +161,10 @@ func (q *Queue) claim(o order, retry bool) *item {
 func (q *Queue) leave(it *item) {
 	delete(q.items, it.number)
 	q.active--
-	q.recipients -= it.weight
+	q.rooms[it.size].used -= it.weight
 	if it.retry {
 		q.retrying--
 	}
-}
-
-// fits reports whether there is room for a message with n recipients. Small
-// ones always have it (qmgr_message_recipient_minimum), and one that is larger
-// than the limit is alone (qmgr_message_recipient_limit).
-func (q *Queue) fits(n int) bool {
-	return n <= q.parameters.recipientMinimum() || q.recipients == 0 ||
-		q.recipients+n <= q.parameters.recipientLimit()
 }
 
 // prepare asks the store whether a claimed message is to be tried now, reads it
@@ -178,6 +178,9 @@ func (q *Queue) prepare(it *item, o order) bool {
 	}
 	if w.Next.After(now) && (o.given == 0 || !same(stamp(w.Next), o.stamp)) {
 		return q.giveUp(it, &alarm{stamp(w.Next), it.number})
+	}
+	if !q.enter(it, o, w.Recipients, now) {
+		return false
 	}
 	q.mu.Lock()
 	known := it.message != nil
@@ -195,7 +198,11 @@ func (q *Queue) prepare(it *item, o order) bool {
 		it.fill(&p)
 		q.mu.Unlock()
 	}
-	return q.begin(it, o, now, isExpired(w.Next))
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	it.expired = it.expired || isExpired(w.Next)
+	it.begin(now)
+	return true
 }
 
 // same compares two stamps. The store may keep times less exactly.
@@ -204,32 +211,15 @@ func same(a, b int64) bool {
 	return -int64(time.Second) < d && d < int64(time.Second)
 }
 
-// begin starts the pass of a message, if there is room for its recipients.
-func (q *Queue) begin(it *item, o order, now time.Time, expired bool) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	n := len(it.message.Envelope.Recipients)
-	if !q.fits(n) {
-		o.recipients = int32(n)
-		q.large.push(o)
-		q.leave(it)
-		return false
-	}
-	if n > q.parameters.recipientMinimum() {
-		it.weight = n
-		q.recipients += n
-	}
-	it.expired = it.expired || expired
-	it.begin(now)
-	return true
-}
-
 // giveUp ends the activity of an item that is not to be tried now.
 func (q *Queue) giveUp(it *item, a *alarm) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.leave(it)
-	if a != nil {
+	switch {
+	case it.again != nil: // what was read of it is out of date
+		q.ordered.push(*it.again)
+	case a != nil:
 		q.sleeping.push(*a)
 		q.arm()
 	}
@@ -237,29 +227,36 @@ func (q *Queue) giveUp(it *item, a *alarm) bool {
 	return false
 }
 
-// unload parks messages that fill the active queue and wait for destinations
-// that do not answer.
+// unload takes messages back that fill memory and wait for destinations that do
+// not answer.
 func (q *Queue) unload(ctx context.Context) {
 	defer q.workers.Done()
 	now := q.options.Now()
-	var parked []*item
-	var counts []int
 	q.mu.Lock()
+	items, counts := q.evict(now)
+	if q.active >= q.parameters.activeLimit() {
+		parked, taken := q.unloadLanes(now)
+		items, counts = append(items, parked...), append(counts, taken...)
+	}
+	q.mu.Unlock()
+	q.takeBack(ctx, items, counts)
+}
+
+// unloadLanes parks what waits for destinations that do not answer, but for as
+// much as has room there. It returns the messages, with what was taken back of
+// each. The lock is held.
+func (q *Queue) unloadLanes(now time.Time) (parked []*item, counts []int) {
 	room := q.laneRoom()
 	for _, t := range q.transports {
 		for _, l := range t.lanes {
-			if !l.full(room+1, now) {
+			if l.shares.len() <= room || l.promising(now) {
 				continue
 			}
 			for _, s := range l.excess(room) {
 				s.item.pass.parked = l
-				parked, counts = append(parked, s.item), append(counts, len(s.recipients))
-				s.recipients = nil
+				parked, counts = append(parked, s.item), append(counts, s.takeBack())
 			}
 		}
 	}
-	q.mu.Unlock()
-	for i, it := range parked {
-		q.finish(ctx, it, &results{count: counts[i], back: true})
-	}
+	return parked, counts
 }

@@ -21,12 +21,17 @@ const (
 	Delete                // forget it, nobody is told (postsuper -d)
 	Expire                // return it after the next try that fails (postsuper -e)
 	Requeue               // expand its recipients anew, under a new id (postsuper -r)
+	Bounce                // Expire, and Release what is on hold (postsuper -f)
 )
 
 // word is what the log says of a message to which it was done.
 func (a Action) word() string {
-	return [...]string{"", "placed on hold", "released from hold", "removed", "expired", "requeued"}[a]
+	return [...]string{"", "placed on hold", "released from hold", "removed", "expired", "requeued", "expired"}[a]
 }
+
+// expires and releases are what an action has in common with others.
+func (a Action) expires() bool  { return a == Expire || a == Bounce }
+func (a Action) releases() bool { return a == Release || a == Bounce }
 
 // expiredAt is the next try of a message whose lifetime was ended by order: at
 // once, and recognised later.
@@ -110,9 +115,21 @@ func (q *Queue) apply(ctx context.Context, a Action, numbers []uint64) (int, err
 		return 0, fmt.Errorf("%s: %w", a.word(), err)
 	}
 	for _, w := range list {
-		q.logs.super.Infof("%s: %s", spool.FormatID(w.Number), a.word())
+		q.told(a, w)
 	}
 	return len(list), nil
+}
+
+// told logs what was done to a message. Bounce is logged as the actions of which
+// it consists.
+func (q *Queue) told(a Action, w spool.Waiting) {
+	id := spool.FormatID(w.Number)
+	if a != Bounce || !isExpired(w.Next) {
+		q.logs.super.Infof("%s: %s", id, a.word())
+	}
+	if a == Bounce && w.Held {
+		q.logs.super.Infof("%s: %s", id, Release.word())
+	}
 }
 
 // concerns reports whether an action means anything to a message.
@@ -126,6 +143,8 @@ func (q *Queue) concerns(a Action, w spool.Waiting) bool {
 		return w.Held
 	case Expire:
 		return !isExpired(w.Next)
+	case Bounce:
+		return !isExpired(w.Next) || w.Held
 	}
 	return true
 }
@@ -139,6 +158,8 @@ func (a Action) change(list []spool.Waiting) (c spool.Change) {
 			c.Remove = append(c.Remove, w.Number)
 		case Expire:
 			c.Plan = append(c.Plan, spool.Plan{Number: w.Number, Next: expiredAt, Held: w.Held})
+		case Bounce:
+			c.Plan = append(c.Plan, spool.Plan{Number: w.Number, Next: expiredAt})
 		default:
 			c.Plan = append(c.Plan, spool.Plan{Number: w.Number, Next: w.Next, Held: a == Hold})
 		}
@@ -153,9 +174,9 @@ func (q *Queue) mark(a Action, list []spool.Waiting) {
 	defer q.mu.Unlock()
 	for _, w := range list {
 		if it := q.items[w.Number]; it != nil && it.state == Active {
-			it.held = it.held && a != Release || a == Hold
+			it.held = it.held && !a.releases() || a == Hold
 			it.removed = it.removed || a == Delete
-			it.expired = it.expired || a == Expire
+			it.expired = it.expired || a.expires()
 		}
 	}
 }
@@ -175,24 +196,26 @@ func (q *Queue) settle(a Action, list []spool.Waiting, taken bool) {
 			q.sleep(w.Number, w.Next) // a pass may have ended, and believed it
 		case active && (a == Hold || a == Delete):
 			halted, counts = append(halted, it), append(counts, it.halt())
-		case a == Release && !active:
+		case active: // if it is only being looked at, what was seen is out of date
+			it.again = &order{number: w.Number}
+		case a == Release:
 			q.sleep(w.Number, w.Next)
-		case a == Expire && !active && !w.Held:
+		case a.expires() && (a == Bounce || !w.Held):
 			q.sleep(w.Number, expiredAt)
-		case it != nil && !active && (a == Hold || a == Delete):
+		case it != nil && (a == Hold || a == Delete):
 			delete(q.items, w.Number)
 		}
 	}
 	q.admit()
 	q.mu.Unlock()
-	q.takeBack(halted, counts)
+	q.takeBack(q.context(), halted, counts)
 }
 
 // takeBack ends the passes of items that have nothing left to wait for.
-func (q *Queue) takeBack(halted []*item, counts []int) {
+func (q *Queue) takeBack(ctx context.Context, halted []*item, counts []int) {
 	for i, it := range halted {
 		if counts[i] > 0 {
-			q.finish(q.context(), it, &results{count: counts[i], back: true})
+			q.finish(ctx, it, &results{count: counts[i], back: true})
 		}
 	}
 }
@@ -238,7 +261,7 @@ func (q *Queue) requeueAll(ctx context.Context, numbers []uint64) (done int, err
 		}
 		q.mu.Unlock()
 		if active {
-			q.takeBack([]*item{it}, []int{count})
+			q.takeBack(q.context(), []*item{it}, []int{count})
 			done++
 			continue
 		}
@@ -291,7 +314,7 @@ func (q *Queue) requeue(ctx context.Context, number uint64) error {
 	}
 	defer body.Close()
 	e := p.Message.Envelope
-	e.Recipients, e.Arrival = nil, time.Time{}
+	e.Recipients = nil
 	end := spool.Settlement{Message: p.Message}
 	for i, r := range p.Message.Envelope.Recipients {
 		if !p.Done[i] {

@@ -198,8 +198,8 @@ func TestOrdersDuringDelivery(t *testing.T) {
 func (b *bench) inMemory() int {
 	b.q.mu.Lock()
 	defer b.q.mu.Unlock()
-	if len(b.q.items) == 0 && (b.q.active != 0 || b.q.recipients != 0 || b.q.retrying != 0) {
-		b.Errorf("no items, and %d active, %d retrying, %d recipients", b.q.active, b.q.retrying, b.q.recipients)
+	if len(b.q.items) == 0 && (b.q.active != 0 || b.q.occupied() != 0 || b.q.retrying != 0) {
+		b.Errorf("no items, and %d active, %d retrying, %d recipients", b.q.active, b.q.retrying, b.q.occupied())
 	}
 	return len(b.q.items)
 }
@@ -248,6 +248,47 @@ func TestExpire(t *testing.T) {
 	})
 }
 
+// TestBounce: what is expired goes back at once, on hold or not, expired before
+// or not.
+func TestBounce(t *testing.T) {
+	var gate chan struct{}
+	m := newMemory()
+	m.agent = gated(&gate)
+	run(t, m, defaults, func(b *bench) {
+		gate = make(chan struct{})
+		deferred := b.send("s@example.org", "late@a.example")
+		held := b.send("s@example.org", "late@b.example")
+		both := b.send("s@example.org", "late@c.example")
+		b.apply(Hold, only(held, both), 2)
+		b.apply(Expire, only(both), 1)
+		b.log()
+		b.apply(Bounce, Filter{}, 3)
+		for _, want := range []string{deferred.ID + ": expired", held.ID + ": expired", held.ID + ": released from hold", both.ID + ": released from hold"} {
+			if len(b.logged("postsuper: "+want)) != 1 {
+				b.Errorf("log lacks %q", want)
+			}
+		}
+		for _, never := range []string{deferred.ID + ": released", both.ID + ": expired"} {
+			if len(b.logged("postsuper: "+never)) != 0 {
+				b.Errorf("log has %q", never)
+			}
+		}
+		for _, msg := range []*spool.Message{deferred, held, both} {
+			b.wantGone(msg)
+		}
+		// One that is put on hold while a delivery is under way.
+		active := b.sendEnvelope(spool.Envelope{Sender: "s@example.org", Arrival: time.Now(), Recipients: []spool.Recipient{
+			{Address: "stuck@d.example"}, {Address: "late@d.example"},
+		}})
+		b.apply(Hold, only(active), 1)
+		b.apply(Bounce, only(active), 1)
+		close(gate)
+		synctest.Wait()
+		b.wantGone(active)
+		b.apply(Bounce, Filter{}, 0)
+	})
+}
+
 func TestRequeue(t *testing.T) {
 	run(t, newMemory(), defaults, func(b *bench) {
 		msg := b.sendEnvelope(spool.Envelope{Sender: "s@example.org", Arrival: time.Now(), Recipients: []spool.Recipient{
@@ -255,6 +296,7 @@ func TestRequeue(t *testing.T) {
 		}})
 		held := b.send("s@example.org", "late@b.example")
 		b.apply(Hold, only(held), 1)
+		time.Sleep(time.Minute)
 		b.apply(Requeue, Filter{}, 2)
 		b.wantGone(msg)
 		b.wantGone(held)
@@ -263,6 +305,9 @@ func TestRequeue(t *testing.T) {
 			b.Fatalf("%d new messages, want 2", len(n))
 		}
 		e := n[0].Envelope
+		if !e.Arrival.Equal(msg.Envelope.Arrival) {
+			b.Errorf("the new message came at %v, want %v as before", e.Arrival, msg.Envelope.Arrival)
+		}
 		if e.Sender != "s@example.org" || len(e.Recipients) != 1 || e.Recipients[0] != (spool.Recipient{Address: "late@a.example", Original: "list@a.example", Notify: spool.NotifyNever}) {
 			b.Errorf("envelope of the new message = %+v", e)
 		}
@@ -278,7 +323,7 @@ func TestRequeue(t *testing.T) {
 }
 
 func TestOrdersThatCannotBeWritten(t *testing.T) {
-	for _, a := range []Action{Hold, Delete, Expire, Requeue} {
+	for _, a := range []Action{Hold, Delete, Expire, Bounce, Requeue} {
 		for _, state := range []State{Deferred, Active} {
 			t.Run(fmt.Sprint(a, state), func(t *testing.T) {
 				var gate chan struct{}

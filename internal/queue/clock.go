@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -34,7 +36,32 @@ func stamp(t time.Time) int64 {
 // sleep lets a message wait for its next try. The lock is held.
 func (q *Queue) sleep(number uint64, next time.Time) {
 	q.sleeping.push(alarm{stamp(next), number})
+	if len(q.sleeping) > q.pruneAt {
+		q.pruneAlarms()
+	}
 	q.arm()
+}
+
+// fewAlarms are not worth looking through.
+const fewAlarms = 1000
+
+// pruneAlarms leaves one alarm for each message, at its next try: orders may
+// leave many behind. It is done when there are twice as many as were left the
+// last time. The lock is held.
+func (q *Queue) pruneAlarms() {
+	slices.SortFunc(q.sleeping, func(a, b alarm) int { return cmp.Compare(a.number, b.number) })
+	kept := q.sleeping[:0]
+	for _, a := range q.sleeping {
+		if n := len(kept); n > 0 && kept[n-1].number == a.number {
+			continue
+		}
+		if w, ok := q.options.Store.Peek(a.number); ok && !w.Held {
+			kept = append(kept, alarm{stamp(w.Next), a.number})
+		}
+	}
+	q.sleeping = kept
+	q.sleeping.order()
+	q.pruneAt = 2*len(q.sleeping) + fewAlarms
 }
 
 // wakeLater has a lane or a transport looked at again at a time. The lock is held.
@@ -96,7 +123,7 @@ func (q *Queue) strike() time.Duration {
 	}
 	if !q.crowded.IsZero() && !now.Before(q.crowded) {
 		q.crowded = time.Time{}
-		if q.running && q.active >= q.parameters.activeLimit() {
+		if q.running && (q.excluded() || q.active >= q.parameters.activeLimit()) {
 			q.workers.Add(1)
 			go q.unload(q.ctx)
 		}

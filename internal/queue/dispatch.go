@@ -19,12 +19,16 @@ type routedRecipient struct {
 // refused is a recipient that is not tried, and why.
 type refused struct {
 	recipient deliver.Recipient
-	status    deliver.Status
+	status    *deliver.Status
 }
 
 // dispatch puts the next recipients of an item in its pass into lanes.
 func (q *Queue) dispatch(ctx context.Context, it *item) {
 	q.mu.Lock()
+	if it.pass.ended { // halted while it waited for this
+		q.mu.Unlock()
+		return
+	}
 	nobody := it.pass.left == 0
 	var r results
 	if it.pass.halted {
@@ -63,7 +67,7 @@ func (q *Queue) route(ctx context.Context, it *item, from, to int, r *results) [
 		to, err := q.options.Route(ctx, envelope.Sender, rcpt.Address)
 		switch {
 		case err == nil:
-			if to.Address != "" {
+			if to.Address != "" && to.Address != rcpt.Address { // else there is one copy of it
 				rcpt.Address = to.Address
 			}
 			ways = append(ways, routedRecipient{to, rcpt})
@@ -78,7 +82,7 @@ func (q *Queue) route(ctx context.Context, it *item, from, to int, r *results) [
 }
 
 // unroutable is the fate of a recipient that the router has no way for.
-func (q *Queue) unroutable(it *item, err error) deliver.Status {
+func (q *Queue) unroutable(it *item, err error) *deliver.Status {
 	var no *route.DeliveryError
 	if !errors.As(err, &no) {
 		q.logs.qmgr.Warningf("%s: %v", it.message.ID, err)
@@ -116,11 +120,15 @@ func (q *Queue) place(it *item, ways []routedRecipient, r *results) (no []refuse
 		switch {
 		case l.dead():
 			no = append(no, refused{way.recipient, l.reason})
-		case l.full(q.laneRoom(), now):
+		case l.full(it, now):
 			r.count, r.back, p.parked = r.count+1, true, l
 		case l.put(it, way.recipient, now):
 			q.employ(t)
 		}
+	}
+	if p.parked != nil && len(no) == 0 && p.left-p.unrouted == r.count {
+		// Nothing waits: the rest is looked at when there is room.
+		r.count, p.unrouted = r.count+p.unrouted, 0
 	}
 	p.paused = p.unrouted > 0
 	q.resume(it)
@@ -129,7 +137,7 @@ func (q *Queue) place(it *item, ways []routedRecipient, r *results) (no []refuse
 
 // stopped reports whether a transport takes no mail now, and why. An order to
 // try the message overrules defer_transports, and a failure before the order.
-func (q *Queue) stopped(t *transport, it *item, now time.Time) (deliver.Status, bool) {
+func (q *Queue) stopped(t *transport, it *item, now time.Time) (*deliver.Status, bool) {
 	if it.given == 0 && slices.Contains(q.parameters.DeferTransports, t.name) {
 		return deferral("4.3.2", "deferred transport"), true
 	}

@@ -39,3 +39,6 @@ func (f *fifo[T]) last() (v T) {
 	}
 	return v
 }
+
+// all are the values, the oldest first.
+func (f *fifo[T]) all() []T { return f.items[f.head:] }

@@ -52,6 +52,13 @@ func (f Filter) compile(now time.Time) matcher {
 	return m
 }
 
+// Matcher returns a test for messages that are described by an Entry: whether f
+// chooses them, its IDs and States aside.
+func (f Filter) Matcher(now time.Time) func(*Entry) bool {
+	m := f.compile(now)
+	return m.matches
+}
+
 // candidates yields what the filter's IDs allow, by ascending number.
 func (q *Queue) candidates(m *matcher) iter.Seq[spool.Waiting] {
 	if m.numbers == nil {

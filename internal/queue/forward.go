@@ -19,7 +19,7 @@ func (q *Queue) submitForwards(ctx context.Context, l *ledger) {
 			abort(f.fresh)
 			q.logs.qmgr.Warningf("%s: cannot forward: %v", l.item.message.ID, err)
 			status := deferral("4.3.0", "cannot forward: mail system error")
-			q.logDelivery(f.log, l.item, f.recipient, &status, status.Kind.String(), f.transport, f.began)
+			q.logDelivery(f.log, l.item, f.recipient, status, status.Kind.String(), f.transport, f.began)
 			l.deferred = append(l.deferred, verdict{f.index, status, f.address})
 			continue
 		}

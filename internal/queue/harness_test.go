@@ -101,7 +101,7 @@ func (m *memory) Waiting() iter.Seq[spool.Waiting] {
 
 func (m *memory) Peek(number uint64) (spool.Waiting, bool) {
 	p, err := m.Load(number)
-	return spool.Waiting{Number: number, Next: p.Next, Held: p.Held}, !errors.Is(err, spool.ErrGone)
+	return spool.Waiting{Number: number, Next: p.Next, Held: p.Held, Recipients: len(p.Done)}, !errors.Is(err, spool.ErrGone)
 }
 
 func (m *memory) Load(number uint64) (spool.Pending, error) {
@@ -208,7 +208,9 @@ func (m *memory) submit(_ context.Context, s Submission) (spool.New, error) {
 	}
 	e := s.Envelope
 	e.MessageID = fmt.Sprintf("<%d@test>", len(m.texts))
-	e.Arrival = time.Now()
+	if e.Arrival.IsZero() {
+		e.Arrival = time.Now()
+	}
 	m.texts[e.MessageID] = text.Bytes()
 	return spool.New{Envelope: e}, nil
 }
@@ -385,3 +387,11 @@ var (
 	errTable  = errors.New("table is down")
 	errSyntax = &route.DeliveryError{DSN: "5.1.3", Reason: "bad address syntax"}
 )
+
+// occupied is how many recipients have room; the lock is held, or nothing runs.
+func (q *Queue) occupied() (n int) {
+	for i := range q.rooms {
+		n += q.rooms[i].used
+	}
+	return n
+}

@@ -37,8 +37,11 @@ type item struct {
 	warned    bool           // the sender was told of the delay
 	expired   bool           // its lifetime was ended by order
 	retry     bool           // counts in Queue.retrying
-	weight    int            // its part of Queue.recipients
-	given     int64          // time of the order to try it; 0: there was none
+	weight    int            // recipients that have room in Queue.rooms[size]
+	size      size
+	given     int64  // time of the order to try it; 0: there was none
+	stamp     int64  // its next try when the order was given
+	again     *order // is to follow if it is not tried now
 
 	// Orders that were given while it was active.
 	held, removed, requeue bool
@@ -56,6 +59,7 @@ type pass struct {
 	busy     int      // deliveries under way
 	paused   bool     // waits for results before more recipients are routed
 	halted   bool     // nothing more is begun
+	ended    bool     // somebody ends it, or has: nobody else may
 	shares   []*share // what waits in lanes, and some that were taken
 
 	// Recipients by their fate. told are sent ones that a report speaks of.
@@ -69,7 +73,7 @@ type pass struct {
 // verdict is the fate of a recipient, by its index in the envelope.
 type verdict struct {
 	index  int
-	status deliver.Status
+	status *deliver.Status // of others too; nothing changes it
 	// address is the recipient as resolved; "": as in the envelope.
 	address string
 }
@@ -124,8 +128,7 @@ func (it *item) halt() (count int) {
 	p.halted = true
 	count, p.unrouted = p.unrouted, 0
 	for _, s := range p.shares {
-		count += len(s.recipients)
-		s.recipients = nil
+		count += s.takeBack()
 	}
 	return count
 }
@@ -141,3 +144,8 @@ func (it *item) attempt() int {
 
 // verify reports whether the message asks for a report instead of a delivery.
 func (it *item) verify() bool { return it.message.Envelope.Verify }
+
+// order has the item tried again as it was to be tried now.
+func (it *item) order() order {
+	return order{number: it.number, stamp: it.stamp, given: it.given, recipients: int32(it.weight)}
+}

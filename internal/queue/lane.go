@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,8 @@ type lane struct {
 	transport *transport
 	key       laneKey
 	nextHop   string // as routed, case kept
-	shares    fifo[*share]
+	shares    rota
+	load      int         // recipients that wait of messages that are not small
 	parked    fifo[order] // messages that there was no room for here
 	queued    turn        // where it is in transport.ready
 	ticket    uint64      // since when
@@ -27,7 +29,7 @@ type lane struct {
 	cohorts float64 // windows that failed in a row
 	restsTo time.Time
 	diedAt  int64
-	reason  deliver.Status // why nothing is tried
+	reason  *deliver.Status // why nothing is tried
 }
 
 type laneKey struct{ nextHop, recipient string }
@@ -38,6 +40,27 @@ type share struct {
 	item       *item
 	lane       *lane
 	recipients []deliver.Recipient
+	sender     string // whose turn it takes
+	next, last *share // in a rota
+}
+
+// takeBack empties a share, and returns how many recipients it had.
+func (s *share) takeBack() int {
+	n := len(s.recipients)
+	s.remove(n)
+	return n
+}
+
+// remove cuts off the first n recipients and returns them.
+func (s *share) remove(n int) []deliver.Recipient {
+	taken := s.recipients[:n:n]
+	if s.recipients = s.recipients[n:]; len(s.recipients) == 0 {
+		s.recipients = nil
+	}
+	if s.item != nil && s.item.weight > 0 {
+		s.lane.load -= n
+	}
+	return taken
 }
 
 // lane returns the lane for a next hop and a recipient. Where the recipient
@@ -75,16 +98,20 @@ func withoutExtension(addr, delimiter string) string {
 // put adds a recipient of it to what waits in the lane. It reports whether the
 // lane has something to start now that it had not before.
 func (l *lane) put(it *item, r deliver.Recipient, now time.Time) bool {
-	s := l.shares.last()
+	sender := withoutExtension(it.message.Envelope.Sender, l.transport.delimiter)
+	s := l.shares.last(sender)
 	if s == nil || s.item != it || len(s.recipients) == 0 {
 		if s = &it.first; s.item != nil {
 			s = new(share)
 		}
-		s.item, s.lane = it, l
+		s.item, s.lane, s.sender = it, l, sender
 		it.pass.shares = append(it.pass.shares, s)
 		l.shares.push(s)
 	}
 	s.recipients = append(s.recipients, r)
+	if it.weight > 0 {
+		l.load++
+	}
 	return l.offer(now)
 }
 
@@ -94,9 +121,10 @@ func (l *lane) wants(now time.Time) bool {
 	return l.shares.len() > 0 && l.busy < l.window && !now.Before(l.restsTo)
 }
 
-// take makes a delivery of what has waited longest; nil when all of it was
-// taken back. A message with more recipients than a delivery may have goes to
-// the end of the lane, so that others are not kept waiting by it.
+// take makes a delivery of what has waited longest of the sender whose turn it
+// is; nil when all of it was taken back. A message with more recipients than a
+// delivery may have goes behind others of its sender, so that these are not kept
+// waiting by it.
 func (l *lane) take() *job {
 	t := l.transport
 	for l.shares.len() > 0 {
@@ -104,17 +132,17 @@ func (l *lane) take() *job {
 		if len(s.recipients) == 0 {
 			continue
 		}
+		n := len(s.recipients)
+		if most := t.DestinationRecipients; most > 0 {
+			n = min(n, most)
+		}
 		j := &job{lane: l, item: s.item, agent: t.Agent, log: t.log}
 		j.request = deliver.Request{
 			Message: s.item.message, Transport: t.name, NextHop: l.nextHop,
-			Recipients: s.recipients, Probe: s.item.verify(),
+			Recipients: s.remove(n), Probe: s.item.verify(),
 		}
-		if n := t.DestinationRecipients; n > 0 && n < len(s.recipients) {
-			j.request.Recipients = s.recipients[:n:n]
-			s.recipients = s.recipients[n:]
+		if len(s.recipients) > 0 {
 			l.shares.push(s)
-		} else {
-			s.recipients = nil
 		}
 		l.busy++
 		t.busy++
@@ -127,38 +155,49 @@ func (l *lane) take() *job {
 // promising reports whether the destination gave a quick answer a moment ago.
 func (l *lane) promising(now time.Time) bool { return now.Sub(l.answered) < quick }
 
-// full reports whether no more messages are to wait here: nobody knows whether
-// the destination answers, and those that wait for it take a good part of the
-// active queue.
-func (l *lane) full(room int, now time.Time) bool {
-	return l.shares.len() >= room && !l.promising(now)
+// full reports whether no more of an item is to wait here: nobody knows whether
+// the destination answers, and what waits for it takes a good part of memory. An
+// item that waits here already may go on.
+func (l *lane) full(it *item, now time.Time) bool {
+	q := l.transport.queue
+	if l.shares.len() < q.laneRoom() && (it.weight == 0 || l.load < q.laneLoad()) || l.promising(now) {
+		return false
+	}
+	return !slices.ContainsFunc(it.pass.shares, func(s *share) bool { return s.lane == l && len(s.recipients) > 0 })
 }
 
 // excess removes what waits behind the first so many messages.
 func (l *lane) excess(room int) (shares []*share) {
-	for n := l.shares.len(); n > 0; n-- {
+	var stay []*share
+	for l.shares.len() > 0 {
 		s := l.shares.pop()
 		switch {
 		case len(s.recipients) == 0:
-		case room > 0:
-			room--
-			l.shares.push(s)
+		case len(stay) < room:
+			stay = append(stay, s)
 		default:
 			shares = append(shares, s)
 		}
+	}
+	for _, s := range stay {
+		l.shares.push(s)
 	}
 	return shares
 }
 
 // recall has parked messages tried again: all, or as many as find room.
 func (l *lane) recall(all bool) {
+	q := l.transport.queue
 	if l.parked.len() == 0 {
 		return
 	}
-	room := max(l.transport.queue.laneRoom()-l.shares.len(), 1)
-	for ; l.parked.len() > 0 && (all || room > 0); room-- {
-		l.transport.queue.ordered.push(l.parked.pop())
+	room, load := max(q.laneRoom()-l.shares.len(), 1), q.laneLoad()-l.load
+	for ; l.parked.len() > 0 && (all || room > 0 && load > 0); room-- {
+		o := l.parked.pop()
+		load -= int(o.recipients)
+		q.ordered.push(o)
 	}
+	q.admit()
 }
 
 // drain takes away all that waits in the lane.
@@ -166,7 +205,7 @@ func (l *lane) drain() (shares []share) {
 	for l.shares.len() > 0 {
 		if s := l.shares.pop(); len(s.recipients) > 0 {
 			shares = append(shares, *s)
-			s.recipients = nil
+			s.takeBack()
 		}
 	}
 	l.recall(true)

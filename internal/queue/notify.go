@@ -89,7 +89,7 @@ func (q *Queue) tellResults(ctx context.Context, l *ledger, p *Parameters) error
 		return nil
 	}
 	for i := range r.Recipients {
-		r.Recipients[i].Action = action(l.item, &verdicts[i].status)
+		r.Recipients[i].Action = action(l.item, verdicts[i].status)
 		r.Recipients[i].Relay = verdicts[i].status.Relay
 	}
 	r.To = e.Sender
@@ -169,9 +169,11 @@ func (q *Queue) tellDelay(ctx context.Context, l *ledger, p *Parameters) {
 	}
 }
 
-// isDoubleBounce reports whether a sender is that of our own notices.
+// isDoubleBounce reports whether a sender is that of our own notices. At myorigin
+// it is where rewriting completes the bare double_bounce_sender.
 func (p *Parameters) isDoubleBounce(sender string) bool {
-	return sender != "" && address.Fold(sender) == address.Fold(p.DoubleBounceSender)
+	from, own := address.Split(sender), address.Split(p.DoubleBounceSender)
+	return from.Local != "" && (from.Equal(own) || from.Equal(address.Address{Local: own.Local, Domain: p.Origin}))
 }
 
 // Who wants to hear of what (RFC 3461, 4.1).
@@ -197,7 +199,7 @@ func (q *Queue) report(l *ledger, p *Parameters, kind bounce.Kind, verdicts []ve
 		r.Recipients = append(r.Recipients, bounce.Recipient{
 			Address: cmp.Or(v.address, rcpt.Address), Original: rcpt.Original, ORCPT: rcpt.ORCPT,
 			Status: v.status.DSN, Reason: v.status.Reason,
-			RemoteMTA: v.status.RemoteMTA, Diagnostic: v.status.Diagnostic,
+			RemoteMTA: v.status.RemoteMTA, Diagnostic: v.status.Diagnostic, Output: v.status.Output,
 		})
 	}
 	return r
@@ -222,7 +224,7 @@ func (q *Queue) submitReport(ctx context.Context, l *ledger, p *Parameters, r *b
 		return err
 	}
 	e := spool.Envelope{
-		Recipients: []spool.Recipient{{Address: r.To, Notify: spool.NotifyNever}},
+		Recipients: []spool.Recipient{{Address: r.To, Original: r.To, Notify: spool.NotifyNever}},
 		Bounce:     true, EightBit: n.EightBit, SMTPUTF8: n.SMTPUTF8,
 	}
 	if r.Postmaster {

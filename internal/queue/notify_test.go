@@ -78,10 +78,14 @@ func TestWhoIsTold(t *testing.T) {
 		{name: "class bounce is not of the null sender", notices: "bounce"},
 		{name: "nobody for a notification", sender: "s@example.org", bounce: true},
 		{name: "nobody for the double bounce", sender: "Double-Bounce@Example.com", bounce: true, notices: "2bounce"},
+		{name: "nor for one at myorigin", sender: "double-bounce@origin.example", bounce: true, notices: "2bounce"},
+		{name: "mail from elsewhere is another's", sender: "double-bounce@elsewhere.example", bounce: true, notices: "2bounce",
+			want: []notice{{double, post, "postmaster non-delivery"}}, subjectHas: "Postmaster Copy"},
 		{name: "NOTIFY=NEVER", sender: "s@example.org", recipientNever: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := defaults
+			p.Origin = "origin.example"
 			switch test.notices {
 			case "bounce":
 				p.BounceNotice = post

@@ -75,8 +75,9 @@ type Transport struct {
 // go through alias expansion as mail from outside does.
 type Submission struct {
 	// Envelope has the recipients as they stand, before expansion, and Arrival
-	// not set. With Envelope.Bounce the text is a notification, which lacks a
-	// Date and a Message-Id.
+	// only when that is not now: of a message that is put in anew. With
+	// Envelope.Bounce the text is a notification, which lacks a Date and a
+	// Message-Id.
 	Envelope spool.Envelope
 	Text     io.WriterTo // without a Received field for the new message
 	Size     int64       // octets Text is going to write
@@ -137,7 +138,8 @@ type Parameters struct {
 	BounceSizeLimit int64  // bounce_size_limit
 	Threaded        bool   // enable_threaded_bounces
 	// DoubleBounceSender is the complete sender of notices to the postmaster
-	// (double_bounce_sender at myorigin); mail from it never causes another.
+	// (double_bounce_sender at myhostname). Mail from it, or from the same at
+	// myorigin, never causes another.
 	DoubleBounceSender string
 	// Recipients of notices to the postmaster, in internal form; "" where
 	// notify_classes does not name the class.

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"time"
+
+	"postern/internal/spool"
 )
 
 // finish takes in the results of some recipients. Who brings the last ones of
@@ -37,6 +39,7 @@ func (q *Queue) note(it *item, r *results) (last bool) {
 	p.probed = append(p.probed, r.probed...)
 	p.back = p.back || r.back
 	p.interrupted = p.interrupted || r.interrupted
+	p.ended = p.ended || p.left == r.count
 	return p.left == r.count
 }
 
@@ -51,6 +54,7 @@ func (q *Queue) release(l *ledger, count int, written bool) (last bool) {
 	p.interrupted = p.interrupted || !written
 	p.left -= count
 	q.resume(l.item)
+	p.ended = p.ended || p.left == 0
 	return p.left == 0
 }
 
@@ -68,8 +72,19 @@ func (q *Queue) endPass(ctx context.Context, l *ledger) {
 		q.expire(l, &parameters, now)
 		q.notify(ctx, l, &parameters)
 	}
-	if q.write(ctx, l) && !q.renew(ctx, l) {
-		q.close(l)
+	if q.write(ctx, l) && !q.renew(ctx, l) && q.close(l) {
+		q.expireLate(ctx, l.item)
+	}
+}
+
+// expireLate ends the lifetime of a message once more: that was ordered while
+// the end of its pass, with another next try, was being written down.
+func (q *Queue) expireLate(ctx context.Context, it *item) {
+	plan := spool.Change{Plan: []spool.Plan{{Number: it.number, Next: expiredAt, Held: it.held}}}
+	if q.persist(ctx, plan) && !it.held {
+		q.mu.Lock()
+		q.sleep(it.number, expiredAt)
+		q.mu.Unlock()
 	}
 }
 
@@ -112,12 +127,14 @@ func (q *Queue) expire(l *ledger, p *Parameters, now time.Time) {
 	l.deferred = nil
 }
 
-// close ends the pass of an item that is written down.
-func (q *Queue) close(l *ledger) {
+// close ends the pass of an item that is written down. It reports whether its
+// lifetime was ended by order too late for the pass to know.
+func (q *Queue) close(l *ledger) (late bool) {
 	it := l.item
 	p := &it.pass
 	q.mu.Lock()
 	q.leave(it)
+	late = it.expired && !l.expired && len(l.deferred) > 0 && !p.interrupted
 	over := !p.interrupted && !p.back && len(l.deferred) == 0
 	switch {
 	case over || it.removed || it.held || p.interrupted:
@@ -125,9 +142,9 @@ func (q *Queue) close(l *ledger) {
 	case len(l.deferred) > 0:
 		q.sleep(it.number, l.next)
 	case p.parked != nil && p.parked.shares.len() > 0:
-		p.parked.parked.push(order{number: it.number})
-	default: // taken back by an order that does not hold any more
-		q.ordered.push(order{number: it.number})
+		p.parked.parked.push(it.order())
+	default: // taken back to make room, or by an order that does not hold any more
+		q.ordered.push(it.order())
 	}
 	q.admit()
 	q.mu.Unlock()
@@ -137,4 +154,5 @@ func (q *Queue) close(l *ledger) {
 			o.Removed(q.options.Now().Sub(it.message.Envelope.Arrival))
 		}
 	}
+	return late && !it.removed
 }

@@ -126,8 +126,8 @@ func live(rt *rapid.T, t *testing.T, m *memory, p Parameters, shape [][]int, ste
 	for e := range q.List(t.Context(), Filter{}) {
 		rt.Errorf("left in the queue: %+v", e)
 	}
-	if len(q.items) != 0 || q.active != 0 || q.retrying != 0 || q.recipients != 0 {
-		rt.Errorf("left in memory: %d items, %d active, %d retrying, %d recipients", len(q.items), q.active, q.retrying, q.recipients)
+	if len(q.items) != 0 || q.active != 0 || q.retrying != 0 || q.occupied() != 0 {
+		rt.Errorf("left in memory: %d items, %d active, %d retrying, %d recipients", len(q.items), q.active, q.retrying, q.occupied())
 	}
 	for _, tr := range q.transports {
 		if tr.busy != 0 || tr.workers != 0 || len(tr.lanes) != 0 {

@@ -62,11 +62,11 @@
 //
 // # Orders
 //
-// Apply holds, releases, deletes, expires, requeues and retries messages in any
-// state, in steps of a thousand. Of an active message the recipients that no
-// delivery has begun with are taken back, and its pass ends when those under
-// way have ended. That a lifetime was ended by order is kept in the store as a
-// next try one second after the beginning of 1970.
+// Apply holds, releases, deletes, expires, bounces, requeues and retries
+// messages in any state, in steps of a thousand. Of an active message the
+// recipients that no delivery has begun with are taken back, and its pass ends
+// when those under way have ended. That a lifetime was ended by order is kept in
+// the store as a next try one second after the beginning of 1970.
 //
 // # Who is told
 //
@@ -129,14 +129,14 @@ type Queue struct {
 	incoming   fifo[uint64]     // never tried
 	fresh      int              // of these, messages that came since the start
 	ordered    fifo[order]      // to be tried because somebody asked, or again
-	large      fifo[order]      // wait until there is room for their recipients
+	rooms      [sizes]room      // for messages of many recipients
 	unrouted   fifo[*item]      // active, with recipients that are not routed yet
 	sleeping   timeline[alarm]  // to be tried at their time
 	armed      int64            // when the clock looks next, nanoseconds since 1970
+	pruneAt    int              // so many alarms are looked through
 	source     int              // where the next message is looked for first
 	active     int              // messages in a pass
 	retrying   int              // of these, messages that were tried before
-	recipients int              // of active messages with more than a few
 	activators int              // goroutines that route
 	transports map[string]*transport
 	crowded    time.Time           // when the active queue is unloaded, if it is full then
@@ -180,6 +180,7 @@ func New(o Options) *Queue {
 		}
 	}
 	q.sleeping.order()
+	q.pruneAt = 2*len(q.sleeping) + fewAlarms
 	return q
 }
 

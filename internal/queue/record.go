@@ -157,8 +157,9 @@ func (q *Queue) announce(l *ledger, messages []*spool.Message) {
 		f := &l.forwards[i]
 		if f.status.Kind == deliver.Sent {
 			q.settled(l.item, f.index)
-			f.status.Reason = forwardText(f.status.Reason, rest[:len(f.fresh)])
-			q.logDelivery(f.log, l.item, f.recipient, &f.status, deliver.Sent.String(), f.transport, f.began)
+			status := *f.status
+			status.Reason = forwardText(status.Reason, rest[:len(f.fresh)])
+			q.logDelivery(f.log, l.item, f.recipient, &status, deliver.Sent.String(), f.transport, f.began)
 		}
 		rest = rest[len(f.fresh):]
 	}

@@ -256,3 +256,36 @@ func TestReportOfEveryResult(t *testing.T) {
 		}
 	})
 }
+
+// TestANoticeDeliveredHere: the recipient of a notice is given as one of any other
+// message, so X-Original-To is written when it is delivered here.
+func TestANoticeDeliveredHere(t *testing.T) {
+	run(t, newMemory(), defaults, func(b *bench) {
+		b.sendEnvelope(spool.Envelope{Sender: "s@example.org", Arrival: time.Now(), Recipients: []spool.Recipient{{Address: "bad@a.example"}}})
+		notices := b.notices()
+		if len(notices) != 1 {
+			t.Fatalf("%d notifications, want 1", len(notices))
+		}
+		want := []spool.Recipient{{Address: "s@example.org", Original: "s@example.org", Notify: spool.NotifyNever}}
+		if diff := cmp.Diff(want, notices[0].Envelope.Recipients); diff != "" {
+			t.Errorf("recipients (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestReportOfACommand: what a program said is its diagnostic.
+func TestReportOfACommand(t *testing.T) {
+	m := newMemory()
+	m.agent = each(func(deliver.Recipient) deliver.Status {
+		return deliver.Status{Kind: deliver.Bounced, DSN: "5.3.0", Reason: "service unavailable. Command output: some output", Output: "some output"}
+	})
+	run(t, m, defaults, func(b *bench) {
+		b.sendEnvelope(spool.Envelope{Sender: "s@example.org", Arrival: time.Now(), Recipients: []spool.Recipient{{Address: "cmd@a.example"}}})
+		for _, n := range b.notices() {
+			if strings.Contains(b.text(n), "\nDiagnostic-Code: x-unix; some output\n") {
+				return
+			}
+		}
+		t.Error("no report has the output of the program")
+	})
+}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"postern/internal/deliver"
@@ -23,7 +24,7 @@ type transport struct {
 	restsTo   time.Time // nothing is started before (transport_rate_delay)
 	deadUntil time.Time
 	diedAt    int64
-	reason    deliver.Status // why nothing is tried while it is dead
+	reason    *deliver.Status // why nothing is tried while it is dead
 }
 
 // turn says in which row a lane stands.
@@ -55,17 +56,14 @@ type missing struct{ log Logger }
 
 func (m missing) Deliver(_ context.Context, r *deliver.Request) []deliver.Status {
 	m.log.Warningf("transport %s is not in master.cf", r.Transport)
-	statuses := make([]deliver.Status, len(r.Recipients))
-	for i := range statuses {
-		statuses[i] = deferral("4.3.0", "mail transport unavailable")
-		statuses[i].Transport = true
-	}
-	return statuses
+	status := deferral("4.3.0", "mail transport unavailable")
+	status.Transport = true
+	return slices.Repeat([]deliver.Status{*status}, len(r.Recipients))
 }
 
 // deferral is a temporary failure that is not an agent's.
-func deferral(dsn, reason string) deliver.Status {
-	return deliver.Status{Kind: deliver.Deferred, DSN: dsn, Reason: reason, Relay: "none"}
+func deferral(dsn, reason string) *deliver.Status {
+	return &deliver.Status{Kind: deliver.Deferred, DSN: dsn, Reason: reason, Relay: "none"}
 }
 
 // lookup asks for a transport; one that does not exist gets the missing agent.
@@ -202,7 +200,7 @@ func (t *transport) grants(l *lane, now time.Time) bool {
 }
 
 // die stops the transport until a time, and takes away all that waits for it.
-func (t *transport) die(reason deliver.Status, now, until time.Time) (shares []share) {
+func (t *transport) die(reason *deliver.Status, now, until time.Time) (shares []share) {
 	t.deadUntil, t.diedAt, t.reason = until, now.UnixNano(), reason
 	for _, l := range t.lanes {
 		shares = append(shares, l.drain()...)

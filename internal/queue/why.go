@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ func (q *Queue) sentence(w *Why) string {
 	case Held:
 		b.WriteString("it is on hold until somebody releases it")
 	case Incoming:
-		b.WriteString(q.waitsForFirst())
+		b.WriteString(q.waitsForFirst(&w.Entry))
 	case Active:
 		b.WriteString(w.waitsForDestination())
 	default:
@@ -117,19 +118,27 @@ func (q *Queue) sentence(w *Why) string {
 	case w.Next.After(now):
 		fmt.Fprintf(&b, "; the next try is at %s", w.Next.Local().Format(time.DateTime))
 	default:
-		b.WriteString("; the next try is due, and waits until there is room in the active queue")
+		b.WriteString("; the next try is due")
+		if room := q.waitsForRoom(&w.Entry); room != "" {
+			b.WriteString(": " + room)
+		} else {
+			b.WriteString(", and waits until there is room in the active queue")
+		}
 	}
 	return printable([]byte(b.String()))
 }
 
 // waitsForFirst says why a message has not been tried yet.
-func (q *Queue) waitsForFirst() string {
+func (q *Queue) waitsForFirst(e *Entry) string {
+	room := q.waitsForRoom(e)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	limit := q.parameters.activeLimit()
 	switch {
 	case !q.running:
 		return "it waits for its first try, and the mail system is down"
+	case room != "":
+		return "it waits for its first try: " + room
 	case q.active >= limit:
 		return fmt.Sprintf("it waits for its first try: the active queue is full with %d messages (qmgr_message_active_limit)", limit)
 	}
@@ -160,4 +169,33 @@ func tries(n int) string {
 		return "the first try"
 	}
 	return fmt.Sprintf("%d tries", n)
+}
+
+// waitsForRoom says for what room a message waits, and who is in front; ""
+// when it does not.
+func (q *Queue) waitsForRoom(e *Entry) string {
+	number, _ := spool.ParseID(e.ID)
+	n := e.Done + len(e.Recipients)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.parameters.size(n)
+	r := &q.rooms[s]
+	ahead := slices.IndexFunc(r.waiting.all(), func(o order) bool { return o.number == number })
+	if ahead < 0 {
+		return ""
+	}
+	var first *item
+	for _, it := range q.items {
+		if it.weight > 0 && it.size == s && (first == nil || it.number < first.number) {
+			first = it
+		}
+	}
+	text := fmt.Sprintf("there is no room for its %d recipients (qmgr_message_recipient_limit)", n)
+	if first != nil {
+		text += fmt.Sprintf(" beside the %d of messages being delivered, such as %s", r.used, spool.FormatID(first.number))
+	}
+	if ahead > 0 {
+		text += fmt.Sprintf(", and messages wait in front of it: %d", ahead)
+	}
+	return text
 }

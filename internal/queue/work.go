@@ -65,9 +65,9 @@ func (q *Queue) deliver(ctx context.Context, j *job) {
 	statuses := j.agent.Deliver(ctx, &j.request)
 	r := results{count: len(j.request.Recipients)}
 	for i, rcpt := range j.request.Recipients {
-		var status deliver.Status
+		var status *deliver.Status
 		if i < len(statuses) {
-			status = statuses[i]
+			status = &statuses[i]
 		} else {
 			status = deferral("4.3.0", "unknown mail transport error")
 			status.Transport = true
@@ -88,11 +88,11 @@ func (q *Queue) deliver(ctx context.Context, j *job) {
 // suspension is what is not tried because of another failure.
 type suspension struct {
 	shares []share
-	reason deliver.Status
+	reason *deliver.Status
 }
 
 // suspend defers what waited for a destination or transport that is dead.
-func (q *Queue) suspend(ctx context.Context, s share, reason deliver.Status) {
+func (q *Queue) suspend(ctx context.Context, s share, reason *deliver.Status) {
 	r := results{count: len(s.recipients)}
 	for _, rcpt := range s.recipients {
 		q.tally(&r, s.item, rcpt, reason, q.logs.failed, "", q.options.Now())
@@ -100,9 +100,13 @@ func (q *Queue) suspend(ctx context.Context, s share, reason deliver.Status) {
 	q.finish(ctx, s.item, &r)
 }
 
-// tally adds the status of a recipient to the results, and logs it.
-func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status deliver.Status, log Logger, transport string, began time.Time) {
+// tally adds the status of a recipient to the results, and logs it. The status
+// is kept and may be that of many: nothing changes it.
+func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status *deliver.Status, log Logger, transport string, began time.Time) {
 	word := status.Kind.String()
+	if status.Kind == deliver.Bounced && q.softBounce.Load() && !it.verify() {
+		word, status = "SOFTBOUNCE", softened(status)
+	}
 	v := verdict{rcpt.Index, status, cmp.Or(status.Recipient, rcpt.Address)}
 	switch {
 	case it.verify():
@@ -110,20 +114,14 @@ func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status deliv
 			word = "deliverable"
 		}
 		r.probed = append(r.probed, v)
-	case status.Kind == deliver.Bounced && q.softBounce.Load():
-		word = "SOFTBOUNCE"
-		status.Kind, v.status.Kind = deliver.Deferred, deliver.Deferred
-		if len(status.DSN) > 0 {
-			status.DSN = "4" + status.DSN[1:]
-			v.status.DSN = status.DSN
-		}
-		r.deferred = append(r.deferred, v)
 	case status.Kind == deliver.Bounced:
 		r.bounced = append(r.bounced, v)
 	case status.Kind == deliver.Deferred:
 		r.deferred = append(r.deferred, v)
 	case len(status.Forwards) > 0:
-		v.status.Reach = deliver.Expanded
+		expanded := *status
+		expanded.Reach = deliver.Expanded
+		v.status = &expanded
 		r.forwards = append(r.forwards, forwarded{verdict: v, recipient: rcpt, log: log, transport: transport, began: began})
 		return // logged when the new messages are there
 	default:
@@ -132,8 +130,18 @@ func (q *Queue) tally(r *results, it *item, rcpt deliver.Recipient, status deliv
 			r.told = append(r.told, v)
 		}
 	}
-	r.judge(&status)
-	q.logDelivery(log, it, rcpt, &status, word, transport, began)
+	r.judge(status)
+	q.logDelivery(log, it, rcpt, status, word, transport, began)
+}
+
+// softened is a failure as soft_bounce has it: not for good.
+func softened(status *deliver.Status) *deliver.Status {
+	soft := *status
+	soft.Kind = deliver.Deferred
+	if len(soft.DSN) > 0 {
+		soft.DSN = "4" + soft.DSN[1:]
+	}
+	return &soft
 }
 
 // judge notes what a failure says about more than its recipient.
@@ -142,12 +150,10 @@ func (r *results) judge(status *deliver.Status) {
 		return
 	}
 	if status.Destination {
-		reason := *status
-		r.trouble = &reason
+		r.trouble = status
 	}
 	if status.Transport {
-		reason := *status
-		r.broken = &reason
+		r.broken = status
 	}
 }
 
@@ -183,9 +189,6 @@ func (q *Queue) feedback(j *job, r *results, began time.Time) (s suspension) {
 	}
 	l.offer(now)
 	l.retire(now)
-	if q.ordered.len() > 0 {
-		q.admit()
-	}
 	return s
 }
 
@@ -205,3 +208,11 @@ func (q *Queue) pace(l *lane, now time.Time) {
 
 // laneRoom is how many messages may wait for a destination that is slow.
 func (q *Queue) laneRoom() int { return max(10, q.parameters.activeLimit()/10) }
+
+// laneLoad is how many recipients of messages that are not small may wait for a
+// destination that is slow: a part of the room that is left, so that there is
+// some left however many such destinations there are.
+func (q *Queue) laneLoad() int {
+	p := &q.parameters
+	return max(p.recipientMinimum(), (p.recipientLimit()-q.rooms[large].used)/20)
+}

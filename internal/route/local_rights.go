@@ -2,7 +2,6 @@ package route
 
 import (
 	"context"
-	"os"
 	"strings"
 	"syscall"
 
@@ -26,8 +25,11 @@ func needRights(members []address.Address) bool {
 // the owner of the table's source. Root stands for default_privs, and so does a
 // table that is no file.
 func (e *localExpansion) aliasOwner(ctx context.Context, at origin.At) (User, error) {
-	st, err := os.Stat(at.File)
-	if at.File == "" || err != nil {
+	if at.File == "" {
+		return User{}, nil
+	}
+	st, err := e.r.stat(at.File)
+	if err != nil {
 		return User{}, nil
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)

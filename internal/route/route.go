@@ -27,6 +27,7 @@ package route
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/netip"
 
 	"postern/internal/address"
@@ -75,7 +76,10 @@ type Options struct {
 	// Files reads ~/.forward and :include: files; nil: with the rights that the
 	// process has.
 	Files privsep.FileReader
-	Log   Logger
+	// IsMaildir says whether there is a Maildir in a directory, for
+	// virtual_mailbox_format = auto; nil: with the rights that the process has.
+	IsMaildir func(path string) bool
+	Log       Logger
 }
 
 // Router answers all questions about addresses under one configuration. It is
@@ -89,6 +93,8 @@ type Router struct {
 	own       map[netip.Addr]bool // inet_interfaces and proxy_interfaces
 	users     Users
 	files     privsep.FileReader
+	isMaildir func(path string) bool
+	stat      func(name string) (fs.FileInfo, error) // of a table's file
 
 	domains map[Class]*table.List
 	maps    map[string]*table.Maps // by parameter name
@@ -133,7 +139,11 @@ func New(ctx context.Context, o Options) (*Router, error) {
 	if o.Files == nil {
 		o.Files = privsep.OwnFiles{}
 	}
-	r := &Router{log: o.Log, users: o.Users, files: o.Files, maps: map[string]*table.Maps{}, domains: map[Class]*table.List{}}
+	if o.IsMaildir == nil {
+		o.IsMaildir = isMaildir
+	}
+	r := &Router{log: o.Log, users: o.Users, files: o.Files, isMaildir: o.IsMaildir, stat: o.Opener.Stat,
+		maps: map[string]*table.Maps{}, domains: map[Class]*table.List{}}
 	if err := r.p.read(o.Settings); err != nil {
 		return nil, err
 	}

@@ -70,12 +70,13 @@ func (r *Router) format(value, path string) Format {
 		return Maildir
 	case !r.p.formatAuto:
 		return Mbox
-	case filepath.Base(path) == "Maildir" || isMaildir(path):
+	case filepath.Base(path) == "Maildir" || r.isMaildir(path):
 		return Maildir
 	}
 	return Mbox
 }
 
+// isMaildir looks with the rights of this process.
 func isMaildir(path string) bool {
 	for _, sub := range []string{"new", "cur", "tmp"} {
 		if st, err := os.Stat(filepath.Join(path, sub)); err != nil || !st.IsDir() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,6 +136,29 @@ func TestMailboxFormat(t *testing.T) {
 		if err != nil || (b.Format == route.Maildir) != tt.maildir {
 			t.Errorf("%s %q with %q: %+v, %v", tt.format, tt.value, tt.dirs, b, err)
 		}
+	}
+}
+
+// TestMailboxFormatAsked: where the process may not look, somebody else does.
+func TestMailboxFormatAsked(t *testing.T) {
+	w := routetest.New(t, boxes+"virtual_mailbox_maps = inline:{x@mbox.test=secret/x, y@mbox.test=y, z@mbox.test=z/}\nvirtual_mailbox_format = auto")
+	var asked []string
+	r, err := route.New(context.Background(), route.Options{Settings: w.Settings, Opener: w.Opener, Users: w.Users, Log: w.Log,
+		IsMaildir: func(path string) bool {
+			asked = append(asked, path)
+			return filepath.Base(path) == "x"
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]route.Format{"x@mbox.test": route.Maildir, "y@mbox.test": route.Mbox, "z@mbox.test": route.Maildir} {
+		if b, err := r.VirtualMailbox(context.Background(), address.Split(to), nil); err != nil || b.Format != want {
+			t.Errorf("%s: %+v, %v, want format %v", to, b, err, want)
+		}
+	}
+	slices.Sort(asked)
+	if want := []string{filepath.Join(w.Dir, "mail/secret/x"), filepath.Join(w.Dir, "mail/y")}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %q, want %q", asked, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"postern/internal/config"
 	"postern/internal/deliver"
@@ -10,7 +11,9 @@ import (
 	"postern/internal/deliver/mailbox"
 	"postern/internal/deliver/smtp"
 	"postern/internal/deliver/virtual"
+	"postern/internal/privsep"
 	"postern/internal/queue"
+	"postern/internal/route"
 )
 
 // newAgents makes the delivery agents of master.cf. A service that runs a
@@ -89,7 +92,22 @@ func (s *Server) mailboxes(v *config.Settings, log mailbox.Logger, name, limit, 
 		As: s.runner, Hostname: s.hostname, Limit: size, Locks: parsed, StrictOwner: v.Bool("strict_mailbox_ownership"),
 		Timing: mailbox.LockTiming{Attempts: v.Int("deliver_lock_attempts"), Delay: v.Duration("deliver_lock_delay"),
 			Stale: v.Duration("stale_lock_time")},
-		Log: log,
+		Lend: lends(v), Log: log,
 	}
 	return s.deliverer(o, s.syncEach || v.String("mailbox_sync") == "each", name), nil
+}
+
+// lends says which directories lend their group to the owner of an mbox: that of
+// mail_spool_directory, unless the group has rights in the mail system. With a
+// helper its policy says so.
+func lends(v *config.Settings) func(box *route.Mailbox, gid int) bool {
+	dir := filepath.Clean(v.String("mail_spool_directory"))
+	refused := map[int]bool{0: true}
+	if owner, err := privsep.LookupUser(v.String("mail_owner")); err == nil {
+		refused[owner.GID] = true
+	}
+	if gid, err := privsep.LookupGroup(v.String("setgid_group")); err == nil {
+		refused[gid] = true
+	}
+	return func(box *route.Mailbox, gid int) bool { return box.Base == dir && !refused[gid] }
 }

@@ -104,8 +104,9 @@ func (s *Server) command(ctx, request context.Context, r control.Request, out co
 
 func (s *Server) mailq() *mailq.Handler {
 	return &mailq.Handler{
-		Queue: s.queue,
-		Log:   s.log.Program("postsuper"),
+		Queue:    s.queue,
+		Maildrop: drop(MaildropDirectory(s.current.Load().settings)),
+		Log:      s.log.Program("postsuper"),
 		FlushSite: func(ctx context.Context, domain string) (bool, error) {
 			return s.flushSite(ctx, s.current.Load().flush, domain)
 		},

@@ -44,6 +44,17 @@ func (s *Server) attach(ctx context.Context) (_ context.Context, end func() erro
 	}
 }
 
+// sayHelperGone puts the end of the helper, which cannot do it any more, into the
+// mail log.
+func (s *Server) sayHelperGone() {
+	if s.helper == nil {
+		return
+	}
+	if errors.Is(s.helper.Present(), helper.ErrGone) {
+		s.main.Fatalf("%v", helper.ErrGone)
+	}
+}
+
 // load reads the configuration, with the helper's rights where the own are not
 // enough.
 func (s *Server) load() (*config.Settings, error) {

@@ -14,7 +14,6 @@ import (
 	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/intake"
-	"postern/internal/privsep"
 	"postern/internal/queue"
 	"postern/internal/route"
 	"postern/internal/smtpd"
@@ -46,6 +45,7 @@ type service struct {
 	network  string // tcp or unix
 	address  string
 	maxProc  int
+	at       originAt         // the line of master.cf
 	settings *config.Settings // with the -o overrides
 	profile  *smtpd.Profile
 }
@@ -99,15 +99,15 @@ func addProxied(set map[string]bool, text string) {
 	}
 }
 
-// NewRouter makes the router of the settings, with the addresses of this host
-// and its system users, whose files are read by way of files. The opener stays
-// open with it.
-func NewRouter(ctx context.Context, s *config.Settings, o *table.Opener, files privsep.FileReader, log route.Logger) (*route.Router, error) {
-	users, err := route.TableUsers(ctx, o)
+// NewRouter makes a router with the addresses of this host and its system users.
+// The opener stays open with it.
+func NewRouter(ctx context.Context, o route.Options) (*route.Router, error) {
+	users, err := route.TableUsers(ctx, o.Opener)
 	if err != nil {
 		return nil, err
 	}
-	return route.New(ctx, route.Options{Settings: s, Opener: o, Addresses: HostAddresses(), Users: users, Files: files, Log: log})
+	o.Addresses, o.Users = HostAddresses(), users
+	return route.New(ctx, o)
 }
 
 // HostAddresses are the addresses of the network interfaces. One that cannot
@@ -176,7 +176,11 @@ func (s *Server) assemble(ctx context.Context, settings *config.Settings, opener
 		return nil, err
 	}
 	g.resolver, g.native = client, dns.NewNative(client, "")
-	if g.router, err = NewRouter(ctx, settings, opener, s.files(), s.log.Program("trivial-rewrite")); err != nil {
+	o := route.Options{Settings: settings, Opener: opener, Files: s.files(), Log: s.log.Program("trivial-rewrite")}
+	if s.helper != nil {
+		o.IsMaildir = s.helper.IsMaildir
+	}
+	if g.router, err = NewRouter(ctx, o); err != nil {
 		return nil, err
 	}
 	g.flush = newFastFlush(ctx, opener, settings, s.log.Program("flush"))

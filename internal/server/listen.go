@@ -154,7 +154,7 @@ func (ls *listeners) bind(want map[string]*service) (map[string]net.Listener, er
 			socket, err = ls.s.listen(key)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("service %s: %w", sv.name, listenHint(err)))
+			errs = append(errs, fmt.Errorf("%v: service %s: %w", sv.at, sv.name, listenHint(err)))
 			continue
 		}
 		sockets[key] = socket

@@ -35,6 +35,7 @@ func smtpOptions(g *generation, v *config.Settings, lmtp bool, log smtp.Logger) 
 		KeepEightBit: v.Bool("disable_mime_output_conversion"), AssumeFinal: lmtp && v.Bool("lmtp_assume_final"),
 		LogTLS:       !slices.Contains([]string{"", "0", "none"}, v.String(prefix+"tls_loglevel")),
 		NoteStartTLS: v.Bool(prefix + "tls_note_starttls_offer"),
+		ClearAfter:   v.Duration("minimal_backoff_time"),
 		Session:      sessionOptions(v, prefix, lmtp),
 	}
 	if best := v.String("best_mx_transport"); best != "" && !lmtp {

@@ -104,17 +104,18 @@ func tlsOptions(g *generation, v *config.Settings, prefix string, log tlsconf.Lo
 		Verify: names(text("verify_cert_match")), Secure: names(text("secure_cert_match")),
 		Fingerprints: v.List(prefix + "tls_fingerprint_cert_match"), Digest: text("fingerprint_digest"),
 		Match:      tlsconf.Matching{MultipleLabels: v.Bool("tls_wildcard_matches_multiple_labels")},
+		Files:      g.tables,
 		ServerName: text("servername"), Wrapper: v.Bool(prefix + "tls_wrappermode"),
 	}
 	var err error
 	if o.Level, err = clientLevel(v, prefix); err != nil {
 		return o, err
 	}
-	if o.Roots, err = tlsconf.Roots(prefix, text("CAfile"), text("CApath"), v.Bool("tls_append_default_CA")); err != nil {
+	if o.Roots, err = tlsconf.Roots(g.tables, prefix, text("CAfile"), text("CApath"), v.Bool("tls_append_default_CA")); err != nil {
 		return o, err
 	}
 	if file := text("trust_anchor_file"); file != "" {
-		if o.Anchors, err = tlsconf.ReadAnchors(prefix+"tls_trust_anchor_file", file); err != nil {
+		if o.Anchors, err = tlsconf.ReadAnchors(g.tables, prefix+"tls_trust_anchor_file", file); err != nil {
 			return o, err
 		}
 	}

@@ -101,6 +101,8 @@ type inlet struct {
 	intake   *intake.Intake
 	pressure func() bool   // mail comes in faster than it goes out
 	delay    time.Duration // in_flow_delay
+	// told is told what every Room was answered.
+	told func(ctx context.Context, t *smtpd.Transaction, reply smtp.Reply)
 }
 
 var _ smtpd.Intake = (*inlet)(nil)
@@ -109,7 +111,9 @@ var _ smtpd.Intake = (*inlet)(nil)
 // whether there is room for its message.
 func (in *inlet) Room(ctx context.Context, t *smtpd.Transaction) smtp.Reply {
 	in.wait(ctx)
-	return in.intake.Room(t.Params.Size)
+	reply := in.intake.Room(t.Params.Size)
+	in.told(ctx, t, reply)
+	return reply
 }
 
 // flowSteps is how often in_flow_delay is looked at for its reason to be over.

@@ -1,10 +1,8 @@
 package server
 
 import (
-	"bufio"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,7 +13,6 @@ import (
 	"postern/internal/helper"
 	"postern/internal/privsep"
 	"postern/internal/syntax"
-	"postern/internal/table"
 )
 
 // policyOf makes what the helper does for the server, of main.cf and master.cf
@@ -31,7 +28,9 @@ func policyOf(dir string, users helper.Users) (*helper.Policy, error) {
 	}
 	p := &helper.Policy{
 		Owner: owner, Log: v.String("maillog_file"), Users: users,
-		Listeners: map[string]bool{}, Virtual: map[string]int{}, Trusted: map[int]bool{}, Pipes: map[int][]string{},
+		Listeners: map[string]bool{}, Virtual: map[string]int{}, Trusted: map[int]bool{}, Pipes: map[int][]func([]string) bool{},
+		MailToCommands: map[string]bool{}, MailToFiles: map[string]bool{}, Environment: map[string]bool{},
+		WorkDirs: map[string]bool{}, Directories: map[string]bool{},
 		Files: map[string]bool{filepath.Join(v.Dir(), "main.cf"): true, filepath.Join(v.Dir(), "master.cf"): true},
 	}
 	if gid, err := privsep.LookupGroup(v.String("setgid_group")); err == nil {
@@ -86,55 +85,9 @@ func addPlaces(p *helper.Policy, v *config.Settings) {
 		p.Virtual[base] = minimum
 	}
 	for _, value := range v.All() {
-		addFiles(p.Files, v.Dir(), value.Text)
+		addFiles(p, v.Dir(), value.Text)
 	}
-}
-
-// indexes are what the file names of indexed tables end in.
-var indexes = [...]string{"", ".db", ".lmdb", ".cdb"}
-
-// addFiles adds the names of files in the value of a parameter: "/name",
-// "type:/name", "type:name" below the configuration directory, "attribute=/name".
-func addFiles(files map[string]bool, dir, text string) {
-	for _, word := range syntax.Split(strings.NewReplacer("{", " ", "}", " ").Replace(text), syntax.Separators) {
-		word = strings.TrimPrefix(table.Direct(strings.TrimLeft(word, "!")), "debug:")
-		if i := strings.IndexAny(word, ":="); i >= 0 && !strings.HasPrefix(word, "/") {
-			kind, name := word[:i], word[i+1:]
-			if word[i] == ':' && name != "" && !filepath.IsAbs(name) && !strings.ContainsAny(name, ":$@[") {
-				name = filepath.Join(dir, name)
-			}
-			word = name
-			if withFile[kind] {
-				addNamed(files, word)
-			}
-		}
-		if !filepath.IsAbs(word) || len(word) == 1 {
-			continue
-		}
-		for _, suffix := range indexes {
-			files[filepath.Clean(word)+suffix] = true
-		}
-	}
-}
-
-// withFile are the table types whose name is a file of parameters.
-var withFile = map[string]bool{"mysql": true, "pgsql": true, "ldap": true, "memcache": true}
-
-// addNamed adds the files that a file of parameters names: keys and certificates
-// for the connection.
-func addNamed(files map[string]bool, name string) {
-	f, err := os.Open(name)
-	if err != nil {
-		return // whoever opens the table says so
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if _, value, ok := strings.Cut(s.Text(), "="); ok {
-			if value = strings.TrimSpace(value); filepath.IsAbs(value) {
-				files[filepath.Clean(value)] = true
-			}
-		}
-	}
+	addAuthorities(p, v)
 }
 
 // addLocal adds what local(8) does as system users.
@@ -145,21 +98,57 @@ func addLocal(p *helper.Policy, v *config.Settings) {
 	if name := v.String("home_mailbox"); name != "" {
 		p.HomeMailbox = append(p.HomeMailbox, name)
 	}
-	p.MailboxCommand = p.MailboxCommand || v.Raw("mailbox_command") != "" || v.String("mailbox_command_maps") != ""
 	for _, path := range syntax.Split(v.Raw("forward_path"), syntax.Separators) {
 		p.Forward = append(p.Forward, forwardStart(path))
 	}
+	for _, word := range v.List("allow_mail_to_commands") {
+		p.MailToCommands[strings.ToLower(word)] = true
+	}
+	for _, word := range v.List("allow_mail_to_files") {
+		p.MailToFiles[strings.ToLower(word)] = true
+	}
+	addAliases(p, v)
+	addCommands(p, v)
+	addSurroundings(p, v)
+}
+
+// addAliases adds the lists of aliases. A table that is no text gives away all
+// rights of default_privs, or of its owner.
+func addAliases(p *helper.Policy, v *config.Settings) {
+	p.Default = privsep.Identity{}
 	if id, err := privsep.LookupUser(v.String("default_privs")); err == nil {
-		p.Trusted[id.UID] = true
+		p.Default = privsep.Identity{UID: id.UID, GID: id.GID}
 	}
-	for _, spec := range append(v.List("alias_maps"), v.List("alias_database")...) {
-		_, name, ok := strings.Cut(table.Direct(spec), ":")
+	files, others := textsOf(v, "alias_maps")
+	p.Aliases = append(p.Aliases, files...)
+	for _, spec := range others {
+		uid := p.Default.UID
 		var st unix.Stat_t
-		if ok && unix.Stat(name, &st) == nil && st.Uid > 0 {
-			p.Trusted[int(st.Uid)] = true
+		if _, name, ok := strings.Cut(spec, ":"); ok && unix.Stat(absolute(v.Dir(), name), &st) == nil && st.Uid > 0 {
+			uid = int(st.Uid)
 		}
+		p.Trusted[uid] = uid > 0 && uid != p.Owner.UID
 	}
-	delete(p.Trusted, p.Owner.UID)
+}
+
+// addCommands adds the commands of mailboxes.
+func addCommands(p *helper.Policy, v *config.Settings) {
+	if line := v.Raw("mailbox_command"); line != "" {
+		p.MailboxCommands = append(p.MailboxCommands, line)
+	}
+	files, others := textsOf(v, "mailbox_command_maps")
+	p.CommandMaps = append(p.CommandMaps, files...)
+	p.AnyCommand = p.AnyCommand || len(others) > 0
+	p.Shells = append(p.Shells, v.String("local_command_shell"))
+}
+
+// addSurroundings adds where commands run, and the environment that they get.
+func addSurroundings(p *helper.Policy, v *config.Settings) {
+	p.Filters = append(p.Filters, v.String("command_expansion_filter"))
+	p.WorkDirs[v.String("queue_directory")] = true
+	for _, entry := range environment(v) {
+		p.Environment[entry] = true
+	}
 }
 
 // forwardStart is the part of a path of forward_path that does not depend on the
@@ -191,6 +180,10 @@ func addPipe(p *helper.Policy, v *config.Settings, m config.Service) {
 		return
 	}
 	if id, err := pipeIdentity(a.User, a.Group, v.String("mail_owner"), v.String("setgid_group")); err == nil {
-		p.Pipes[id.UID] = append(p.Pipes[id.UID], a.Argv[0])
+		addSurroundings(p, v)
+		if a.Directory != "" {
+			p.WorkDirs[a.Directory] = true
+		}
+		p.Pipes[id.UID] = append(p.Pipes[id.UID], a.Fits)
 	}
 }

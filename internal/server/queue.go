@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"postern/internal/address"
 	"postern/internal/bounce"
 	"postern/internal/config"
 	"postern/internal/queue"
+	"postern/internal/route"
 	"postern/internal/spool"
 )
 
@@ -19,7 +22,7 @@ func (s *Server) queueOptions(v *config.Settings) queue.Options {
 		Transport: func(name string) (queue.Transport, bool) {
 			g := s.current.Load()
 			t, ok := g.agents[name]
-			s.setPace(&t, g.settings, name)
+			setPace(&t, g.settings, name)
 			return t, ok
 		},
 		Templates: func() *bounce.Templates { return s.current.Load().notices },
@@ -34,18 +37,40 @@ func (s *Server) queueOptions(v *config.Settings) queue.Options {
 
 // setPace reads how fast a transport may deliver. A feedback that cannot be read
 // is 1.
-func (s *Server) setPace(t *queue.Transport, v *config.Settings, name string) {
-	feedback := func(suffix string) queue.Feedback {
-		f, err := queue.ParseFeedback(transportText(v, name, suffix))
-		if err != nil {
-			s.main.Warningf("%v: %s: %v", v.Value("default_"+suffix).At, suffix, err)
-		}
-		return f
-	}
-	t.PositiveFeedback = feedback("destination_concurrency_positive_feedback")
-	t.NegativeFeedback = feedback("destination_concurrency_negative_feedback")
+func setPace(t *queue.Transport, v *config.Settings, name string) {
+	// warnOfFeedback has said what is wrong.
+	t.PositiveFeedback, _ = queue.ParseFeedback(transportText(v, name, positiveFeedback))
+	t.NegativeFeedback, _ = queue.ParseFeedback(transportText(v, name, negativeFeedback))
 	t.DestinationRateDelay = transportDuration(v, name, "destination_rate_delay")
 	t.RateDelay = transportDuration(v, name, "transport_rate_delay")
+}
+
+// Concurrency feedbacks, without the transport.
+const (
+	positiveFeedback = "destination_concurrency_positive_feedback"
+	negativeFeedback = "destination_concurrency_negative_feedback"
+)
+
+// warnOfFeedback logs the feedbacks in main.cf that cannot be read.
+func (s *Server) warnOfFeedback(v *config.Settings) {
+	transports := []string{"default"}
+	for _, m := range v.Services() {
+		if !slices.Contains(transports, m.Name) {
+			transports = append(transports, m.Name)
+		}
+	}
+	for _, transport := range transports {
+		for _, suffix := range [...]string{positiveFeedback, negativeFeedback} {
+			name := transport + "_" + suffix
+			value := v.Value(name)
+			if !value.Set || value.Text == "" {
+				continue
+			}
+			if _, err := queue.ParseFeedback(value.Text); err != nil {
+				s.main.Warningf("%v: %s: %v", value.At, name, err)
+			}
+		}
+	}
 }
 
 // transportText returns NAME_SUFFIX for a transport, and default_SUFFIX where it
@@ -78,7 +103,7 @@ func queueParameters(v *config.Settings) queue.Parameters {
 		SoftBounce: v.Bool("soft_bounce"), RecipientDelimiter: v.String("recipient_delimiter"),
 		DelayResolution: v.Int("delay_logging_resolution_limit"), Threaded: v.Bool("enable_threaded_bounces"),
 		Hostname: v.String("myhostname"), Origin: v.String("myorigin"), BounceSizeLimit: v.Int64("bounce_size_limit"),
-		DoubleBounceSender: complete(v, v.String("double_bounce_sender")),
+		DoubleBounceSender: doubleBounceSender(v).Internal(),
 	}
 	for _, class := range v.List("notify_classes") {
 		switch class {
@@ -91,6 +116,25 @@ func queueParameters(v *config.Settings) queue.Parameters {
 		}
 	}
 	return p
+}
+
+// doubleBounceSender is the sender of notices to the postmaster: Postfix completes
+// it with myhostname.
+func doubleBounceSender(v *config.Settings) address.Address {
+	a := address.Split(v.String("double_bounce_sender"))
+	if a.Domain == "" {
+		a.Domain = v.String("myhostname")
+	}
+	return a
+}
+
+// discarded reports whether mail for a recipient is for the sender of our own
+// notices, and so for nobody: in the local class, as with Postfix, and, where
+// myhostname is in no class, all the same.
+func discarded(v *config.Settings, res *route.Resolution) bool {
+	own := doubleBounceSender(v)
+	return strings.EqualFold(res.Address.Local, own.Local) &&
+		(res.Class == route.Local || strings.EqualFold(res.Address.Domain, own.Domain))
 }
 
 // complete adds myorigin to an address without a domain.

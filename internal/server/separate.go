@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +12,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/deliver/command"
 	"postern/internal/helper"
+	"postern/internal/maillog"
 	"postern/internal/privsep"
 )
 
@@ -57,7 +57,7 @@ func Supervise(ctx context.Context, o Options, args []string, signals <-chan os.
 	if err := prepare(v, owner); err != nil {
 		return fmt.Errorf("%v: queue_directory: %w", v.Value("queue_directory").At, err)
 	}
-	if err := reach(v, runner, owner); err != nil {
+	if err := reach(v, runner, owner, spoolDirectory(v)); err != nil {
 		return err
 	}
 	lock, err := lockHelper(ctx, spoolDirectory(v))
@@ -71,7 +71,24 @@ func Supervise(ctx context.Context, o Options, args []string, signals <-chan os.
 		Policy: func() (*helper.Policy, error) { return policyOf(o.Dir, users) },
 	}
 	p := helper.Process{Path: ownProgram, Args: append([]string{os.Args[0]}, args...), As: owner, Lock: lock}
-	return helper.Supervise(ctx, ho, p, signals)
+	err = helper.Supervise(ctx, ho, p, signals)
+	var exit *helper.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		sayEnded(logOptions(v, o.LogToTTY), runner, owner, exit)
+	}
+	return err
+}
+
+// sayEnded puts the end of the server, which cannot do it any more, into the mail
+// log. Where that is not possible, the exit status has to do.
+func sayEnded(o maillog.Options, as privsep.Runner, owner privsep.Identity, exit *helper.ExitError) {
+	o.OpenFile = func(name string) (*os.File, error) { return helper.OpenLog(as, owner, name) }
+	log, err := maillog.Open(o)
+	if err != nil {
+		return
+	}
+	log.Program("postern").Fatalf("%v", exit)
+	_ = log.Close()
 }
 
 // mailOwner is the user that the server runs as.
@@ -85,10 +102,9 @@ func mailOwner(v *config.Settings) (privsep.Identity, error) {
 	return id, nil
 }
 
-// reach makes sure that the server will get to its directory, and says which
-// directory is in the way.
-func reach(v *config.Settings, as privsep.Runner, owner privsep.Identity) error {
-	dir := spoolDirectory(v)
+// reach makes sure that the server will get to its directory, or as far as it is
+// there, and says which directory is in the way.
+func reach(v *config.Settings, as privsep.Runner, owner privsep.Identity, dir string) error {
 	err := privsep.Reach(as, owner, dir)
 	var denied *privsep.Denied
 	if errors.As(err, &denied) {
@@ -96,68 +112,6 @@ func reach(v *config.Settings, as privsep.Runner, owner privsep.Identity) error 
 			v.Value("queue_directory").At, v.String("queue_directory"), v.String("mail_owner"), err, denied.Dir)
 	}
 	return err
-}
-
-// prepare makes the directory of the server. What a server that was root has
-// left there is given to mail_owner, once: the directory itself comes last, so
-// that an attempt that was interrupted is made again.
-func prepare(v *config.Settings, owner privsep.Identity) error {
-	if err := os.MkdirAll(v.String("queue_directory"), 0o755); err != nil {
-		return err
-	}
-	dir := spoolDirectory(v)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: dir, Err: err}
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return fmt.Errorf("%s is not a directory", dir)
-	case int(st.Uid) == owner.UID:
-		return nil
-	case st.Uid != 0:
-		return fmt.Errorf("%s belongs to uid %d, neither root nor %s (mail_owner): chown -R it", dir, st.Uid, v.String("mail_owner"))
-	}
-	if err := handOver(dir, MaildropDirectory(v), owner); err != nil {
-		return err
-	}
-	return os.Lchown(dir, owner.UID, owner.GID)
-}
-
-// handOver gives what is below a directory of root to mail_owner: until now only
-// root could put anything there, except into the maildrop, whose files keep their
-// owners and become readable for the server's group.
-func handOver(dir, drop string, owner privsep.Identity) error {
-	return filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
-		if err != nil || name == dir {
-			return err
-		}
-		if filepath.Dir(name) == drop {
-			return handOverSubmitted(name, owner)
-		}
-		return os.Lchown(name, owner.UID, owner.GID)
-	})
-}
-
-// handOverSubmitted makes a file of the maildrop readable for the server. The
-// user who wrote it may have put anything else in its place.
-func handOverSubmitted(name string, owner privsep.Identity) error {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil // a link, or gone: pickup says what is wrong with it
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 {
-		return nil
-	}
-	if err := unix.Fchown(fd, -1, owner.GID); err != nil {
-		return &os.PathError{Op: "chown", Path: name, Err: err}
-	}
-	return unix.Fchmod(fd, 0o640)
 }
 
 // lockHelper keeps two servers off one queue directory, both processes of each.

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,8 +75,10 @@ type Server struct {
 	syncEach bool           // the spool was opened with mailbox_sync = each, and covers no deliveries until a restart
 	current  atomic.Pointer[generation]
 	started  time.Time
+	initial  *config.Settings // at the start, of which some stay in force
 	stop     context.CancelFunc
 
+	shortage  shortage // of space
 	listening *listeners
 	reloading sync.Mutex
 }
@@ -96,6 +99,7 @@ func (s *Server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.initial = settings
 	if s.hostname, err = os.Hostname(); err != nil {
 		s.hostname = settings.String("myhostname")
 	}
@@ -104,11 +108,12 @@ func (s *Server) start(ctx context.Context) error {
 	}
 	defer s.log.Close()
 	s.main = s.log.Program("postern")
+	defer s.sayHelperGone()
 	s.warn(settings)
 	if err := s.confine(settings); err != nil {
 		return err
 	}
-	if err := s.openSpool(settings); err != nil {
+	if err := s.openSpool(ctx, settings); err != nil {
 		return err
 	}
 	err = s.serve(ctx, settings)
@@ -119,15 +124,21 @@ func (s *Server) start(ctx context.Context) error {
 }
 
 func (s *Server) openLog(v *config.Settings) (*maillog.Log, error) {
-	o := maillog.Options{Name: v.String("syslog_name"), Facility: v.String("syslog_facility"), File: v.String("maillog_file"),
-		Hostname: strings.SplitN(v.String("myhostname"), ".", 2)[0]}
+	o := logOptions(v, s.o.LogToTTY)
 	if s.helper != nil {
 		o.OpenFile = s.helper.OpenLog
 	}
-	if s.o.LogToTTY {
+	return maillog.Open(o)
+}
+
+// logOptions say where the mail log goes; toTTY: to standard error.
+func logOptions(v *config.Settings, toTTY bool) maillog.Options {
+	o := maillog.Options{Name: v.String("syslog_name"), Facility: v.String("syslog_facility"), File: v.String("maillog_file"),
+		Hostname: strings.SplitN(v.String("myhostname"), ".", 2)[0]}
+	if toTTY {
 		o.File, o.Socket = "", "/nonexistent"
 	}
-	return maillog.Open(o)
+	return o
 }
 
 // warn logs what is odd in a configuration that works.
@@ -135,11 +146,31 @@ func (s *Server) warn(settings *config.Settings) {
 	for _, p := range settings.Warnings() {
 		s.main.Warningf("%s", p.String())
 	}
+	s.warnOfFeedback(settings)
 }
 
-func (s *Server) openSpool(v *config.Settings) error {
+// makeDirectory makes a directory that everybody may enter, and those above it,
+// whatever the file mode mask. One that is there stays as it is.
+func makeDirectory(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := makeDirectory(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o755)
+	}
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return os.Chmod(dir, 0o755)
+}
+
+func (s *Server) openSpool(ctx context.Context, v *config.Settings) error {
 	dir := spoolDirectory(v)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := makeDirectory(dir); err != nil {
 		return fmt.Errorf("queue_directory: %w", err)
 	}
 	if err := maildrop.Make(MaildropDirectory(v)); err != nil {
@@ -148,13 +179,13 @@ func (s *Server) openSpool(v *config.Settings) error {
 	o := spoolOptions(v)
 	o.Log, o.Observe = s.log.Program("spool"), s.metrics.Spooled
 	if s.helper != nil {
-		o.FS = s.helper.MailFS(dir, spool.OS())
+		o.FS, o.Mail = s.helper.MailFS(dir, spool.OS()), s.helper.Mail()
 	}
-	sp, err := spool.Open(dir+"/spool", o)
+	sp, err := openPatiently(ctx, dir+"/spool", o, spoolPatience, s.main)
+	if held := new(spool.LockedError); errors.As(err, &held) && !held.Brief() {
+		return fmt.Errorf("%w: another server runs on this queue_directory", err)
+	}
 	if err != nil {
-		if errors.Is(err, spool.ErrLocked) {
-			return fmt.Errorf("%w: another server runs on this queue_directory", err)
-		}
 		return err
 	}
 	s.spool, s.syncEach = sp, o.MailboxSync == "each"
@@ -180,6 +211,7 @@ func queueMinFree(v *config.Settings) int64 {
 func (s *Server) serve(ctx context.Context, settings *config.Settings) error {
 	ctx, s.stop = context.WithCancel(ctx)
 	defer s.stop()
+	defer floorHeap()()
 	s.queue = queue.New(s.queueOptions(settings))
 	g, err := s.generate(ctx, settings)
 	if err != nil {
@@ -243,27 +275,14 @@ func (s *Server) Reload(ctx context.Context) error {
 	if err := s.log.Reopen(); err != nil {
 		s.main.Warningf("%v", err)
 	}
-	if s.helper != nil {
-		if err := s.helper.Refresh(); err != nil {
-			s.main.Errorf("reload refused, the old configuration stays: %v", err)
-			return err
-		}
-	}
-	settings, err := s.load()
+	g, err := s.next(ctx)
 	if err != nil {
 		s.main.Errorf("reload refused, the old configuration stays: %v", err)
 		return err
 	}
-	g, err := s.generate(ctx, settings)
-	if err == nil {
-		err = s.listening.apply(ctx, g)
-	}
-	if err != nil {
-		s.main.Errorf("reload refused, the old configuration stays: %v", err)
-		return err
-	}
+	settings := g.settings
 	s.warn(settings)
-	s.restartNeeded(s.current.Load().settings, settings)
+	s.restartNeeded(settings)
 	old := s.current.Swap(g)
 	s.queue.Reload(queueParameters(settings))
 	for _, t := range old.agents { // idle connections go, deliveries under way are finished
@@ -275,13 +294,41 @@ func (s *Server) Reload(ctx context.Context) error {
 	return nil
 }
 
+// next makes the next generation and listens for it. The helper opens what is in
+// the new configuration meanwhile, and goes by it when all of it was accepted.
+func (s *Server) next(ctx context.Context) (*generation, error) {
+	if s.helper == nil {
+		return s.listenNext(ctx)
+	}
+	if err := s.helper.Refresh(); err != nil {
+		return nil, err
+	}
+	g, err := s.listenNext(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.helper.Abort())
+	}
+	return g, s.helper.Commit()
+}
+
+func (s *Server) listenNext(ctx context.Context) (*generation, error) {
+	settings, err := s.load()
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.generate(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	return g, s.listening.apply(ctx, g)
+}
+
 // restartParameters only count when the server starts.
 var restartParameters = []string{"queue_directory", "control_socket", "metrics_listen", "maillog_file", "syslog_name", "syslog_facility",
 	"spool_inline_limit", "spool_segment_size", "mailbox_sync"}
 
-func (s *Server) restartNeeded(before, after *config.Settings) {
+func (s *Server) restartNeeded(after *config.Settings) {
 	for _, name := range restartParameters {
-		if before.String(name) != after.String(name) {
+		if s.initial.String(name) != after.String(name) {
 			s.main.Warningf("%v: %s has changed: restart the server to use the new value", after.Value(name).At, name)
 		}
 	}
@@ -297,7 +344,7 @@ func (s *Server) route(ctx context.Context, sender, recipient string) (queue.Rou
 	case err != nil:
 		return queue.Routed{}, &route.DeliveryError{DSN: "4.3.0", Reason: "address resolver failure", Temporary: true, Err: err}
 	}
-	if res.Class == route.Local && strings.EqualFold(res.Address.Local, s.current.Load().settings.String("double_bounce_sender")) {
+	if discarded(s.current.Load().settings, &res) {
 		return queue.Routed{Transport: "discard", NextHop: "undeliverable postmaster notification discarded"}, nil
 	}
 	return queue.Routed{Transport: res.Transport, NextHop: res.NextHop, Address: res.Address.Internal()}, nil

@@ -3,11 +3,13 @@ package server
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,7 +181,7 @@ func TestMailboxSyncNeedsRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.log.Close()
-	if err := s.openSpool(load()); err != nil {
+	if err := s.openSpool(t.Context(), load()); err != nil {
 		t.Fatal(err)
 	}
 	defer s.spool.Close()
@@ -199,3 +201,28 @@ func TestMailboxSyncNeedsRestart(t *testing.T) {
 type self struct{}
 
 func (self) Do(_ privsep.Identity, f func() error) error { return f() }
+
+// TestMakeDirectory: users reach the public socket and the maildrop, whatever the
+// mask is.
+func TestMakeDirectory(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	dir := t.TempDir()
+	for range 2 {
+		if err := makeDirectory(dir + "/a/b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"/a", "/a/b"} {
+		if info, err := os.Stat(dir + name); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(dir+"/file", nil, 0o600), os.Symlink("nowhere", dir+"/link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"/file/a", "/link/a"} {
+		if err := makeDirectory(dir + name); err == nil {
+			t.Errorf("%s was made", name)
+		}
+	}
+}

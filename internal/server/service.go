@@ -29,7 +29,7 @@ func (s *Server) newService(ctx context.Context, g *generation, o *table.Opener,
 	if err != nil {
 		return nil, err
 	}
-	sv := &service{name: m.Name, network: "tcp", settings: settings, maxProc: m.MaxProc}
+	sv := &service{name: m.Name, network: "tcp", settings: settings, maxProc: m.MaxProc, at: m.At}
 	if m.Type == "unix" {
 		sv.network, sv.address = "unix", filepath.Join(spoolDirectory(settings), m.Name)
 	} else if sv.address, err = listenAddress(m.Name); err != nil {
@@ -65,7 +65,7 @@ func (s *Server) newProfile(ctx context.Context, g *generation, o *table.Opener,
 		return nil, err
 	}
 	p := &smtpd.Profile{Config: cfg, Policy: &policy{g, rules}}
-	p.Intake = &inlet{g, s.newIntake(g, settings), s.queue.Pressure, settings.Duration("in_flow_delay")}
+	p.Intake = &inlet{g, s.newIntake(g, settings), s.queue.Pressure, settings.Duration("in_flow_delay"), s.noteRoom}
 	p.Flush = func(ctx context.Context, domain string) (bool, error) { return s.flushSite(ctx, g.flush, domain) }
 	if settings.Bool("smtpd_peername_lookup") {
 		p.PeerName = func(ctx context.Context, addr netip.Addr) smtpd.PeerName { return peerName(ctx, g.native, addr, log) }
@@ -115,7 +115,7 @@ func (s *Server) newIntake(g *generation, settings *config.Settings) *intake.Int
 // templates reads the words of notifications (bounce_template_file). What is wrong
 // with them is logged, and built-in ones are used.
 func (s *Server) templates(v *config.Settings) *bounce.Templates {
-	t, errs := bounce.LoadTemplates(v)
+	t, errs := bounce.LoadTemplates(v, s.openFile)
 	log := s.log.Named(v.String("syslog_name"), "bounce")
 	for _, err := range errs {
 		log.Warningf("%v", err)
@@ -123,15 +123,25 @@ func (s *Server) templates(v *config.Settings) *bounce.Templates {
 	return t
 }
 
-// sessionConfig reads the parameters of smtpd.
+// sessionConfig reads the parameters of smtpd and the certificates.
 func (s *Server) sessionConfig(sv *service) (*smtpd.Config, error) {
-	v := sv.settings
+	cfg, err := SessionConfig(sv.settings, sv.name)
+	if err != nil {
+		return nil, err
+	}
+	cfg.WrapperMode, cfg.TLSLogLevel = sv.settings.Bool("smtpd_tls_wrappermode"), sv.settings.Int("smtpd_tls_loglevel")
+	cfg.TLSLevel, cfg.TLS, err = s.serverTLS(sv.settings)
+	return cfg, err
+}
+
+// SessionConfig reads the parameters of smtpd for a service, without TLS.
+func SessionConfig(v *config.Settings, service string) (*smtpd.Config, error) {
 	bare, err := smtp.ParseBareNewline(v.String("smtpd_forbid_bare_newline"))
 	if err != nil {
 		return nil, fmt.Errorf("%v: smtpd_forbid_bare_newline: %w", v.Value("smtpd_forbid_bare_newline").At, err)
 	}
 	cfg := &smtpd.Config{
-		Hostname: v.String("myhostname"), Banner: v.String("smtpd_banner"), Service: sv.name,
+		Hostname: v.String("myhostname"), Banner: v.String("smtpd_banner"), Service: service,
 		MessageSizeLimit: v.Int64("message_size_limit"), LineLengthLimit: v.Int("line_length_limit"),
 		HeloRequired: v.Bool("smtpd_helo_required"), DisableVrfy: v.Bool("disable_vrfy_command"),
 		StrictRFC821: v.Bool("strict_rfc821_envelopes"), SMTPUTF8: v.Bool("smtputf8_enable"),
@@ -146,11 +156,9 @@ func (s *Server) sessionConfig(sv *service) (*smtpd.Config, error) {
 		KeepStrayCR:         !v.Bool("cleanup_replace_stray_cr_lf"),
 		DiscardEhloKeywords: upperSet(v.List("smtpd_discard_ehlo_keywords")),
 		NoopCommands:        upperSet(v.List("smtpd_noop_commands")),
-		WrapperMode:         v.Bool("smtpd_tls_wrappermode"), TLSLogLevel: v.Int("smtpd_tls_loglevel"),
 	}
 	cfg.ForbiddenCommand = forbiddenCommands(v.List("smtpd_forbidden_commands"))
-	cfg.TLSLevel, cfg.TLS, err = s.serverTLS(v)
-	return cfg, err
+	return cfg, nil
 }
 
 // forbiddenCommands tests verbs against smtpd_forbidden_commands: words, and

@@ -16,10 +16,15 @@ type Reply struct {
 	Code     int    // 200 to 599; 0: no reply (yet)
 	Enhanced string // "5.1.1", or "" for replies without one (greeting, HELO, 354)
 	Text     string // lines separated by \n; without codes
+	// Raw is a reply that was read, as it came: lines separated by \n, with their
+	// codes. "" of one that was made here.
+	Raw string
 }
 
 // R makes a reply of one line.
-func R(code int, enhanced, text string) Reply { return Reply{code, enhanced, text} }
+func R(code int, enhanced, text string) Reply {
+	return Reply{Code: code, Enhanced: enhanced, Text: text}
+}
 
 // IsZero reports whether there is no reply.
 func (r Reply) IsZero() bool { return r.Code == 0 }

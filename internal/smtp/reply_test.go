@@ -40,6 +40,7 @@ func TestReplySoft(t *testing.T) {
 		{R(554, "", "x"), R(454, "", "x")},
 		{R(450, "4.1.1", "x"), R(450, "4.1.1", "x")},
 		{R(250, "2.0.0", "x"), R(250, "2.0.0", "x")},
+		{Reply{Code: 550, Text: "x", Raw: "550 x"}, R(450, "", "x")},
 	}
 	for _, tt := range tests {
 		if got := tt.in.Soft(); got != tt.want {
@@ -72,6 +73,7 @@ func TestReadReply(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := bufio.NewReader(strings.NewReader(tt.in + "rest"))
 			got, err := ReadReply(r)
+			tt.want.Raw = strings.TrimSuffix(strings.ReplaceAll(tt.in, "\r\n", "\n"), "\n")
 			if err != nil || got != tt.want {
 				t.Fatalf("ReadReply(%q) = %#v, %v, want %#v", tt.in, got, err, tt.want)
 			}

@@ -91,6 +91,7 @@ func (r Reply) Soft() Reply {
 		return r
 	}
 	r.Code -= 100
+	r.Raw = ""
 	if strings.HasPrefix(r.Enhanced, "5.") {
 		r.Enhanced = "4" + r.Enhanced[1:]
 	}
@@ -118,11 +119,11 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 			return Reply{}, err
 		}
 		size += len(line) + 2
-		code, text, last, ok := cutReplyLine(line)
+		code, last, ok := cutReplyLine(line)
 		if !ok {
 			return Reply{}, fmt.Errorf("%w: %q", ErrMalformedReply, clip(line))
 		}
-		lines = append(lines, text)
+		lines = append(lines, line)
 		if last {
 			return makeReply(code, lines), nil
 		}
@@ -153,27 +154,30 @@ func readReplyLine(r *bufio.Reader, limit int) (string, error) {
 	}
 }
 
-// cutReplyLine takes the code and the mark of the last line off a reply line.
-func cutReplyLine(line string) (code int, text string, last, ok bool) {
+// cutReplyLine reads the code of a reply line, and the mark of the last one.
+func cutReplyLine(line string) (code int, last, ok bool) {
 	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !isDigit(line[1]) || !isDigit(line[2]) {
-		return 0, "", false, false
+		return 0, false, false
 	}
 	code = int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
 	if len(line) == 3 {
-		return code, "", true, true
+		return code, true, true
 	}
 	switch line[3] {
 	case ' ', '\t':
-		return code, line[4:], true, true
+		return code, true, true
 	case '-':
-		return code, line[4:], false, true
+		return code, false, true
 	}
-	return 0, "", false, false
+	return 0, false, false
 }
 
+// makeReply takes the codes off the lines of a reply.
 func makeReply(code int, lines []string) Reply {
-	rep := Reply{Code: code}
+	rep := Reply{Code: code, Raw: strings.Join(lines, "\n")}
 	for i, line := range lines {
+		line = line[min(len("250 "), len(line)):]
+		lines[i] = line
 		enhanced, rest, ok := CutEnhanced(line)
 		if !ok || int(enhanced[0]-'0') != code/100 || rep.Enhanced != "" && enhanced != rep.Enhanced {
 			continue

@@ -13,7 +13,7 @@ import (
 func (ss *session) etrn(ctx context.Context, args string) (outcome, error) {
 	var refusal smtp.Reply
 	domain := args
-	if domain != "" && !isAlphanumeric(domain[0]) && domain[0] != '[' {
+	if domain != "" && (domain[0] == '@' || domain[0] == '#') {
 		domain = domain[1:]
 	}
 	switch {
@@ -53,15 +53,15 @@ func (ss *session) etrn(ctx context.Context, args string) (outcome, error) {
 }
 
 // isDomain reports whether text is a host name, as DNS and those who use it have
-// them, or an address in brackets.
+// them, or an address literal (RFC 5321, 4.1.3). Digits and dots alone are no name.
 func isDomain(text string) bool {
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
-		inner = strings.TrimPrefix(strings.ToLower(inner), "ipv6:")
-		_, err := netip.ParseAddr(inner)
-		return ok && err == nil
+		inner, six := strings.CutPrefix(strings.ToLower(inner), "ipv6:")
+		addr, err := netip.ParseAddr(inner)
+		return ok && err == nil && addr.Is6() == six && addr.Zone() == ""
 	}
-	if text == "" || len(text) > 255 {
+	if text == "" || len(text) > 255 || strings.Trim(text, "0123456789.") == "" {
 		return false
 	}
 	for label := range strings.SplitSeq(text, ".") {

@@ -58,13 +58,44 @@ func (s *Spool) applySettled(v settled, at place) {
 		return
 	}
 	for _, o := range v.outcomes {
-		if s.index.settle(e, o.Index) && o.Applied != nil && !at.before(s.covered) {
-			d := &debt{number: v.id, outcome: o, at: at, boot: s.boot}
-			s.debts = append(s.debts, d)
-			s.index.owe(d)
+		if s.index.settle(e, o.Index) {
+			s.incur(&debt{number: v.id, outcome: o, at: at, boot: s.boot})
 		}
 	}
 	s.over(e)
+}
+
+// applyOwed says that deliveries which were settled are owed still, although
+// all that was recorded before covered is durable.
+func (s *Spool) applyOwed(v settled, at place) {
+	e := s.index.table.edit(v.id)
+	if e == nil {
+		return
+	}
+	known := map[int]*debt{}
+	if w := s.index.works[v.id]; w != nil {
+		for _, d := range w.debts {
+			if !d.gone {
+				known[d.outcome.Index] = d
+			}
+		}
+	}
+	for _, o := range v.outcomes {
+		if d := known[o.Index]; d != nil {
+			d.at = at
+		} else if s.index.settle(e, o.Index) || e.has(o.Index) {
+			s.incur(&debt{number: v.id, outcome: o, at: at, boot: s.boot})
+		}
+	}
+}
+
+// incur notes a delivery that is not durable yet, unless a checkpoint after it
+// has covered it.
+func (s *Spool) incur(d *debt) {
+	if d.outcome.Applied != nil && !d.at.before(s.covered) {
+		s.debts = append(s.debts, d)
+		s.index.owe(d)
+	}
 }
 
 // applyRemoved marks all recipients as done with.

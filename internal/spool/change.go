@@ -13,7 +13,9 @@ type Change struct {
 	Plan []Plan
 	// Remove ends the work for all recipients of these messages, by number.
 	Remove []uint64
-	Sync   bool // wait until durable also when there is nothing New
+	// Sync waits until the change is durable also when there is nothing New.
+	// Without space for that it counts all the same: ErrUnwritten.
+	Sync bool
 }
 
 // New puts a message in. The draft belongs to the spool afterwards.
@@ -37,6 +39,8 @@ type Waiting struct {
 	Number uint64
 	Next   time.Time // zero: never tried, or at once
 	Held   bool
+	// Recipients is how many it has, those that are done with included.
+	Recipients int
 }
 
 // Settlement ends the work for some recipients of a message. Settling one

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -74,49 +75,102 @@ func (s *Spool) secureAll(set []*debt) (failed map[*debt]bool) {
 	}
 	for number, list := range byDevice {
 		ok, suspect := s.syncDevice(number)
-		if ok {
-			continue
-		}
-		files := newMailfiles(s.fs)
+		var each, again []*debt
 		for _, d := range list {
-			if err := files.secure(d.outcome.Applied, suspect); err != nil {
-				s.log.Warningf("%s: make a delivery durable: %v", formatID(d.number), err)
-				failed[d] = true
+			switch {
+			case suspect || d.doubt:
+				again = append(again, d)
+			case !ok:
+				each = append(each, d)
 			}
 		}
+		s.secure(each, false, failed)
+		s.secure(again, true, failed)
 	}
 	return failed
 }
 
-// conclude strikes off what a checkpoint has covered. What it has failed to
-// cover is recorded anew, behind the place up to which all is covered. The
-// caller holds mu.
-func (s *Spool) conclude(set []*debt, failed map[*debt]bool, covered place) error {
-	var again changed
-	for _, d := range set {
-		if failed[d] && !d.gone {
-			again.settle = append(again.settle, settled{d.number, []Outcome{d.outcome}})
+// secure makes deliveries durable one by one. Those it could not are in doubt
+// from then on: an error of the disk is told once, and the system forgets what
+// it could not write.
+func (s *Spool) secure(list []*debt, rewrite bool, failed map[*debt]bool) {
+	if len(list) == 0 {
+		return
+	}
+	for i, err := range s.mail().Secure(context.Background(), applied(list), rewrite) {
+		if d := list[i]; err != nil {
+			s.log.Warningf("%s: make a delivery durable: %v", formatID(d.number), err)
+			failed[d], d.doubt = true, true
 		}
 	}
-	if len(again.settle) > 0 {
-		at, _, err := s.put(recordChange, again.append(nil), nil)
-		if err != nil {
-			s.debts = append(set, s.debts...)
-			return err
+}
+
+// mail is who looks after delivered files.
+func (s *Spool) mail() Mail {
+	if s.opt.Mail != nil {
+		return s.opt.Mail
+	}
+	return newMailfiles(s.fs)
+}
+
+func applied(list []*debt) []*Applied {
+	files := make([]*Applied, len(list))
+	for i, d := range list {
+		files[i] = d.outcome.Applied
+	}
+	return files
+}
+
+// conclude strikes off what a checkpoint has covered. What it has failed to
+// cover is recorded as owed, behind the place up to which all else is covered.
+// The caller holds mu.
+func (s *Spool) conclude(set []*debt, failed map[*debt]bool, covered place) error {
+	var kept []*debt
+	for _, d := range set {
+		if failed[d] && !d.gone {
+			kept = append(kept, d)
 		}
-		for d := range failed {
-			d.at = at
-		}
+	}
+	if err := s.recordOwed(kept); err != nil {
+		s.debts = append(set, s.debts...)
+		return err
 	}
 	s.covered = covered
 	for _, d := range set {
-		switch {
-		case d.gone:
-		case failed[d]:
-			s.debts = append(s.debts, d)
-		default:
+		if !d.gone && !failed[d] {
 			s.index.acquit(d)
 			s.over(s.index.table.find(d.number))
+		}
+	}
+	s.debts = append(s.debts, kept...)
+	return nil
+}
+
+// owedSize is more than the longest path and all else that a record says of a
+// delivery.
+const owedSize = 4096 + 64
+
+// recordOwed says of deliveries that they are not durable yet. A record tells
+// of as many as fit it for certain.
+func (s *Spool) recordOwed(list []*debt) error {
+	for part := range slices.Chunk(list, int(max(s.j.size/2/owedSize, 1))) {
+		var r changed
+		where := map[uint64]int{}
+		for _, d := range part {
+			i, ok := where[d.number]
+			if !ok {
+				i = len(r.owed)
+				where[d.number] = i
+				r.owed = append(r.owed, settled{id: d.number})
+			}
+			r.owed[i].outcomes = append(r.owed[i].outcomes, d.outcome)
+		}
+		at, _, err := s.put(recordChange, r.append(nil), nil)
+		if err != nil {
+			return err
+		}
+		for _, d := range part {
+			d.at = at
 		}
 	}
 	return nil

@@ -106,6 +106,15 @@ func (d *decoder) bytes(n int) []byte {
 
 func (d *decoder) string() string { return string(d.bytes(d.count())) }
 
+// stringLike is string where it is often like one that is there already: equal
+// ones share their bytes.
+func (d *decoder) stringLike(other string) string {
+	if b := d.bytes(d.count()); string(b) != other {
+		return string(b)
+	}
+	return other
+}
+
 func (d *decoder) byte() byte {
 	if v := d.bytes(1); v != nil {
 		return v[0]
@@ -212,12 +221,9 @@ func (d *decoder) envelope() Envelope {
 	}
 	e.Recipients = make([]Recipient, 0, n)
 	for range n {
-		e.Recipients = append(e.Recipients, Recipient{
-			Address:  d.string(),
-			Original: d.string(),
-			ORCPT:    d.string(),
-			Notify:   Notify(d.byte()),
-		})
+		r := Recipient{Address: d.string()}
+		r.Original, r.ORCPT, r.Notify = d.stringLike(r.Address), d.string(), Notify(d.byte())
+		e.Recipients = append(e.Recipients, r)
 		if d.err != nil {
 			break
 		}
@@ -265,8 +271,10 @@ func appendDeferrals(b []byte, list []Deferral) []byte {
 
 func (d *decoder) deferrals() []Deferral {
 	var list []Deferral
+	var last Deferral // one destination gives the same reason to all
 	for n := d.count(); n > 0 && d.err == nil; n-- {
-		list = append(list, Deferral{Index: d.int(), Status: d.string(), Reason: d.string()})
+		last = Deferral{Index: d.int(), Status: d.stringLike(last.Status), Reason: d.stringLike(last.Reason)}
+		list = append(list, last)
 	}
 	return list
 }

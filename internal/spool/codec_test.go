@@ -26,6 +26,7 @@ func exampleChanged() changed {
 		plans:  []planned{{id: 4, held: true}, {5, time.Unix(7, 8), false}},
 		remove: []uint64{1, 1 << 40},
 		undo:   []undone{{7, []int{2, 3}}},
+		owed:   []settled{{8, []Outcome{{0, &Applied{"/m/new/z", 9, 10, 11}}}}},
 	}
 }
 

@@ -15,12 +15,14 @@ import (
 // sync follows within milliseconds.
 //
 // After an error nothing new is in the spool and nothing was acknowledged; the
-// drafts are still to be aborted. ErrFull undoes the settlements and removals
-// of a change with New; those of other changes, postponements, and plans,
-// count in this process and are written when there is space. With Err not nil,
-// what is on the disk is seen at the next Open, as after a power cut. ctx is
-// looked at only in the beginning: what has been placed in the log cannot be
-// called back.
+// drafts are still to be aborted. Of a change with New, ErrFull undoes the
+// settlements and removals too, and postponements and plans stand. Of one
+// without, ErrFull says that nothing has happened, unless it is an
+// ErrUnwritten: then all of it has, for everybody who asks this process, and it
+// is written as soon as there is space. Giving it again is not needed, and does
+// no harm. With Err not nil, what is on the disk is seen at the next Open, as
+// after a power cut. ctx is looked at only in the beginning: what has been
+// placed in the log cannot be called back.
 func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -39,9 +41,8 @@ func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(c.New) == 0 && !c.Sync {
-		nudge(s.lazy)
-		return nil, s.j.waitWritten(p.tick)
+	if len(c.New) == 0 {
+		return nil, s.await(&c, p.tick)
 	}
 	err = s.j.waitSynced(p.tick)
 	if err != nil {
@@ -52,6 +53,20 @@ func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 		return nil, err
 	}
 	return p.messages, nil
+}
+
+// await returns when a change without New is as safe as it was asked to be.
+func (s *Spool) await(c *Change, tick int64) (err error) {
+	if c.Sync {
+		err = s.j.waitSynced(tick)
+	} else {
+		nudge(s.lazy)
+		err = s.j.waitWritten(tick)
+	}
+	if errors.Is(err, ErrFull) {
+		return fmt.Errorf("%w: %w", ErrUnwritten, err)
+	}
+	return err
 }
 
 // placed is a change that stands in the log and in the index, and may not be

@@ -54,7 +54,8 @@ func (v *stored) inline() int64 {
 
 // settled, planned and undone are parts of a Change as recorded. An undo opens
 // recipients again: their delivery did not survive a power cut, or the change
-// that settled them found no space.
+// that settled them found no space. What is owed was settled before, and a
+// checkpoint could not make it durable.
 type settled struct {
 	id       uint64
 	outcomes []Outcome
@@ -147,6 +148,7 @@ type changed struct {
 	plans  []planned
 	remove []uint64
 	undo   []undone
+	owed   []settled
 }
 
 func (c *changed) append(b []byte) []byte {
@@ -154,11 +156,7 @@ func (c *changed) append(b []byte) []byte {
 	for i := range c.news {
 		b = c.news[i].append(b)
 	}
-	b = binary.AppendUvarint(b, uint64(len(c.settle)))
-	for _, v := range c.settle {
-		b = binary.AppendUvarint(b, v.id)
-		b = appendOutcomes(b, v.outcomes)
-	}
+	b = appendSettled(b, c.settle)
 	b = binary.AppendUvarint(b, uint64(len(c.states)))
 	for i := range c.states {
 		b = c.states[i].append(b)
@@ -181,6 +179,15 @@ func (c *changed) append(b []byte) []byte {
 			b = binary.AppendUvarint(b, uint64(i))
 		}
 	}
+	return appendSettled(b, c.owed)
+}
+
+func appendSettled(b []byte, list []settled) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, v := range list {
+		b = binary.AppendUvarint(b, v.id)
+		b = appendOutcomes(b, v.outcomes)
+	}
 	return b
 }
 
@@ -198,9 +205,7 @@ func decodeChanged(meta []byte) (changed, error) {
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		c.news = append(c.news, d.stored())
 	}
-	for n := d.count(); n > 0 && d.err == nil; n-- {
-		c.settle = append(c.settle, settled{id: d.id(), outcomes: d.outcomes()})
-	}
+	c.settle = d.settled()
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		c.states = append(c.states, d.state())
 	}
@@ -213,7 +218,15 @@ func decodeChanged(meta []byte) (changed, error) {
 	for n := d.count(); n > 0 && d.err == nil; n-- {
 		c.undo = append(c.undo, d.undone())
 	}
+	c.owed = d.settled()
 	return c, d.end()
+}
+
+func (d *decoder) settled() (list []settled) {
+	for n := d.count(); n > 0 && d.err == nil; n-- {
+		list = append(list, settled{id: d.id(), outcomes: d.outcomes()})
+	}
+	return list
 }
 
 func (d *decoder) undone() undone {

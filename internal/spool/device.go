@@ -19,6 +19,10 @@ type device struct {
 	// device first met in a settlement could have lost an error by then.
 	known  bool
 	shared bool // its syncfs can be believed
+	// suspect: a sync has failed. It has told of all that was written before,
+	// deliveries among it that were not settled yet, and no later one will: so
+	// from now on each file is written again and synced.
+	suspect bool
 }
 
 // Cover opens the file system of the directory dir, so that checkpoints can
@@ -88,19 +92,21 @@ func (s *Spool) meet(a *Applied) {
 }
 
 // syncDevice makes all files of a device durable; false when they have to be
-// secured one by one. suspect says that write-back has failed.
+// secured one by one. suspect says that write-back has failed. Only one
+// checkpoint at a time looks at suspect.
 func (s *Spool) syncDevice(number uint64) (ok, suspect bool) {
 	s.devices.mu.Lock()
 	d := s.devices.open[number]
 	s.devices.mu.Unlock()
-	if d == nil || !d.shared {
-		return false, false
+	if d == nil || !d.shared || d.suspect {
+		return false, d != nil && d.suspect
 	}
 	began := s.opt.Now()
 	err := d.Sync()
 	s.observe("mailbox sync", began)
 	if err != nil {
-		s.log.Warningf("sync a mail file system: %v; its new mail is written again", err)
+		s.log.Warningf("sync a mail file system: %v; until the next start its new mail is written twice and synced one by one", err)
+		d.suspect = true
 		return false, true
 	}
 	s.devices.mu.Lock()

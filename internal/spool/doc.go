@@ -42,6 +42,13 @@
 // name files after message and recipient and look for that name first; then a
 // repeat makes no second copy.
 //
+// What a checkpoint cannot sync stays owed, and a record says so behind the place
+// up to which all else is covered. An error of the disk is told once, and what it
+// is about is then forgotten by the system: so after a syncfs that failed, every
+// file there is written again from its own bytes and synced by itself, until the
+// spool is opened anew; so is a file that could not be synced; and so are, after
+// a crash, those that no checkpoint had covered.
+//
 // # Snapshots
 //
 // Now and then a checkpoint writes the index to a file. Open reads the newest
@@ -87,9 +94,11 @@
 //
 // A write or sync of the log that fails makes the spool ill: everybody who
 // waits gets the error, Err tells it, and nothing is accepted or recorded until
-// the spool is opened again. No space is not an illness: it is ErrFull, for new
-// messages only, while room is kept for the records of those that are here; what
-// could not be made for want of space is tried again by itself. The exception is
+// the spool is opened again. No space is not an illness: it is ErrFull, as a rule
+// for new messages only, while room is kept for the records of those that are
+// here; what could not be made for want of space is tried again by itself. A
+// change of those that finds none counts all the same, and is written later:
+// ErrUnwritten. The exception is
 // a sync of the log that reports no space, which only a file system can do that
 // does not write in place. Then it is open which of the bytes since the last
 // sync are on the disk, records of settlements among them that nobody waited

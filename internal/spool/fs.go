@@ -33,7 +33,7 @@ type FS interface {
 	// OpenDevice opens the file system that holds the directory name.
 	OpenDevice(name string) (Device, error)
 	// Lock takes the lock on a file until the result is closed and writes id
-	// into it. Held by another: ErrLocked with the holder's id in the text.
+	// into it. Held by another: a *LockedError with the id that the holder wrote.
 	Lock(name, id string) (io.Closer, error)
 }
 
@@ -161,7 +161,7 @@ func (osFS) Lock(name, id string) (io.Closer, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		defer f.Close()
 		held, _ := io.ReadAll(io.LimitReader(f, 32))
-		return nil, fmt.Errorf("%s: %w by process %s", name, ErrLocked, strings.TrimSpace(string(held)))
+		return nil, &LockedError{Path: name, Holder: strings.TrimSpace(string(held))}
 	}
 	if err == nil {
 		err = f.Truncate(0)

@@ -114,7 +114,7 @@ func (x *index) done(e *slot, i int) bool {
 // settle marks a recipient as done with. It was already, or there is no such
 // recipient: false.
 func (x *index) settle(e *slot, i int) bool {
-	if i < 0 || i >= int(e.rcpts) || x.done(e, i) {
+	if !e.has(i) || x.done(e, i) {
 		return false
 	}
 	if e.wide() {
@@ -132,7 +132,7 @@ func (x *index) settle(e *slot, i int) bool {
 
 // reopen takes a settle back.
 func (x *index) reopen(e *slot, i int) {
-	if i < 0 || i >= int(e.rcpts) || !x.done(e, i) {
+	if !e.has(i) || !x.done(e, i) {
 		return
 	}
 	if x.open(e) == 0 {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -12,6 +13,23 @@ import (
 	"strings"
 	"syscall"
 )
+
+// Mail looks after files that were delivered to Maildirs. A spool does it itself,
+// by way of its FS; where its process may not enter mailboxes, somebody else does
+// (Options.Mail). The results are in the order of the files.
+type Mail interface {
+	// Whole reports of each file whether it is there with its whole content, in
+	// new/ where it was put, or in cur/ where a reader moves it. An error says
+	// that nobody can look, and the spool is not opened.
+	Whole(ctx context.Context, list []*Applied) ([]bool, error)
+	// Secure makes each file durable, and its name. With rewrite its bytes are
+	// written again first, since the system has lost some of them on their way to
+	// the disk. A file that its reader removed needs nothing.
+	Secure(ctx context.Context, list []*Applied, rewrite bool) []error
+}
+
+// NewMail is the Mail of this process.
+func NewMail() Mail { return newMailfiles(osFS{}) }
 
 // mailfiles looks at delivered files. Listings of cur/ are read once.
 type mailfiles struct {
@@ -64,6 +82,24 @@ func (m *mailfiles) find(path string, flag int) (File, string, error) {
 	return nil, "", &fs.PathError{Op: "find", Path: path, Err: fs.ErrNotExist}
 }
 
+// Whole implements Mail.
+func (m *mailfiles) Whole(_ context.Context, list []*Applied) ([]bool, error) {
+	whole := make([]bool, len(list))
+	for i, a := range list {
+		whole[i] = m.whole(a)
+	}
+	return whole, nil
+}
+
+// Secure implements Mail.
+func (m *mailfiles) Secure(_ context.Context, list []*Applied, rewrite bool) []error {
+	errs := make([]error, len(list))
+	for i, a := range list {
+		errs[i] = m.secure(a, rewrite)
+	}
+	return errs
+}
+
 // whole reports whether a delivered file is there with its whole content.
 func (m *mailfiles) whole(a *Applied) bool {
 	f, _, err := m.find(a.Path, os.O_RDONLY)
@@ -80,9 +116,7 @@ func (m *mailfiles) whole(a *Applied) bool {
 	return err == nil && sum.Sum32() == a.CRC
 }
 
-// secure makes one delivered file durable, and its name. With rewrite its
-// bytes are written again first, since the system has lost some of them on
-// their way to the disk. A file that its reader removed needs nothing.
+// secure is Secure for one file.
 func (m *mailfiles) secure(a *Applied, rewrite bool) error {
 	path, err := "", error(nil)
 	if !rewrite {

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -29,8 +27,8 @@ const formatLine = "postern spool 1"
 const maxSegment = 1 << 30
 
 // Open takes the lock of the spool in dir, makes the spool when the directory
-// is empty or absent, and recovers what is in it. ErrLocked names the process
-// that holds it. ErrFormat: another version wrote it. A directory on a network
+// is empty or absent, and recovers what is in it. Another process that holds it
+// is named by a *LockedError, which is an ErrLocked. ErrFormat: another version wrote it. A directory on a network
 // or user-space file system is refused.
 //
 // Open changes nothing of what cannot be read: damaged bytes are copied to
@@ -80,7 +78,7 @@ func (s *Spool) open() error {
 			return err
 		}
 	}
-	s.lock, err = s.fs.Lock(filepath.Join(s.dir, lockName), strconv.Itoa(os.Getpid()))
+	s.lock, err = s.fs.Lock(filepath.Join(s.dir, lockName), holderID(s.opt.Command))
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,11 @@ var (
 	// ErrFull: there is no room for another message now (452 4.3.1). What was
 	// accepted before is not touched, and room may come back.
 	ErrFull = errors.New("insufficient system storage")
-	// ErrLocked: another server holds this spool.
+	// ErrUnwritten: a change without anything new counts from now on, and is
+	// written as soon as there is space; the end of the process before that takes
+	// it back. Such an error is an ErrFull as well.
+	ErrUnwritten = errors.New("done, but not on the disk yet")
+	// ErrLocked: another process holds this spool; a *LockedError says which.
 	ErrLocked = errors.New("spool is in use")
 	// ErrFormat: the directory is a spool of a version this program cannot read.
 	ErrFormat = errors.New("unknown spool format")
@@ -37,6 +41,7 @@ type Logger interface {
 // Options are the knobs of a spool. The zero value of each field means its
 // default.
 type Options struct {
+	Mail               Mail          // looks after delivered files; nil: the spool does, by FS
 	FS                 FS            // file system; nil: the real one
 	InlineLimit        int64         // bodies up to this size stand in the log, larger ones in a file of their own (spool_inline_limit); 256 KiB
 	SegmentSize        int64         // size of a log segment; 32 MiB
@@ -50,6 +55,7 @@ type Options struct {
 	// Observe is told how long an operation took: "log sync", "mailbox sync"
 	// (one file system), "checkpoint", "snapshot". nil: nobody is told.
 	Observe func(what string, took time.Duration)
+	Command bool          // opened by a command, for a moment: LockedError tells others
 	Rand    io.Reader     // random bytes for the identity of a new spool
 	BootID  func() string // identity of the running kernel; /proc/sys/kernel/random/boot_id
 	Log     Logger

@@ -32,7 +32,7 @@ func TestPlan(t *testing.T) {
 	next := time.Unix(1_800_000_000, 9)
 	mustCommit(t, s, Change{Plan: []Plan{{Number: later, Next: next, Held: true}, {Number: released, Held: true}, {Number: unknown, Held: true}}})
 	mustCommit(t, s, Change{Plan: []Plan{{Number: released, Next: next}}, Remove: []uint64{removed.Number, unknown}, Sync: true})
-	want := []Waiting{{held, time.Time{}, true}, {later, next, true}, {released, next, false}}
+	want := []Waiting{{held, time.Time{}, true, 1}, {later, next, true, 2}, {released, next, false, 1}}
 	for round := range 2 {
 		if got := slices.Collect(s.Waiting()); !slices.EqualFunc(got, want, sameWaiting) {
 			t.Errorf("round %d: Waiting() = %v, want %v", round, got, want)
@@ -40,7 +40,7 @@ func TestPlan(t *testing.T) {
 		for _, w := range want {
 			got, ok := s.Peek(w.Number)
 			p, err := s.Load(w.Number)
-			if !ok || err != nil || !sameWaiting(got, w) || !sameWaiting(Waiting{p.Message.Number, p.Next, p.Held}, w) {
+			if !ok || err != nil || !sameWaiting(got, w) || !sameWaiting(Waiting{p.Message.Number, p.Next, p.Held, len(p.Done)}, w) {
 				t.Errorf("round %d: Peek = %v %t, Load = %+v %v, want %v", round, got, ok, p, err, w)
 			}
 		}
@@ -63,7 +63,7 @@ func TestPlan(t *testing.T) {
 }
 
 func sameWaiting(a, b Waiting) bool {
-	return a.Number == b.Number && a.Next.Equal(b.Next) && a.Held == b.Held
+	return a.Number == b.Number && a.Next.Equal(b.Next) && a.Held == b.Held && a.Recipients == b.Recipients
 }
 
 // TestHeldStays: neither a postponement nor a move releases a message.

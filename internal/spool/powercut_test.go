@@ -37,32 +37,40 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("%d calls; %+v", d.calls, st)
 	snapshots, moved, holes := s.lastSnap, s.moved, s.holes
 	mustClose(t, s)
-	w.verify(t, d, 2, false)
-	calls := d.calls
+	calls, mishaps := d.calls, 0
 	rng := rand.New(rand.NewPCG(seed, 1))
+	d.cut(rng)
+	w.verify(t, d, 2, false)
 	for i := range *cuts {
 		at := 1 + rng.IntN(calls)
 		if *cuts >= calls {
 			at = 1 + i%calls
 		}
 		t.Run(fmt.Sprintf("cut=%d", at), func(t *testing.T) {
-			for _, s := range cutAgain(t, seed, at, rng.IntN(3)) {
+			d, all := cutAgain(t, seed, at, rng.IntN(3))
+			for _, s := range all {
 				snapshots, moved, holes = snapshots+s.lastSnap, moved+s.moved, holes+s.holes
 			}
+			mishaps += d.mishaps
 		})
 		if t.Failed() {
 			t.Fatalf("run again with -spool.seed=%d", seed)
 		}
 	}
-	if *cuts > 50 && (snapshots == 0 || moved == 0 || holes == 0) {
-		t.Errorf("%d snapshots, %d messages moved, out of order to segment %d: not everything has happened", snapshots, moved, holes)
+	if *cuts > 50 && (snapshots == 0 || moved == 0 || holes == 0 || mishaps == 0) {
+		t.Errorf("%d snapshots, %d messages moved, out of order to segment %d, %d errors of the mail disk: not everything has happened",
+			snapshots, moved, holes, mishaps)
 	}
 }
 
-// cutAgain cuts the power at a call of a run, and so many times afterwards.
-func cutAgain(t *testing.T, seed uint64, at, again int) (all []*Spool) {
+// cutAgain cuts the power at a call of a run, and so many times afterwards. In
+// half of the cases the disk of the mailboxes has errors.
+func cutAgain(t *testing.T, seed uint64, at, again int) (d *simDisk, all []*Spool) {
 	d, w := newMailDisk(), newWorld()
 	rng := rand.New(rand.NewPCG(seed, uint64(at)))
+	if rng.IntN(2) == 0 {
+		d.ageing(rand.New(rand.NewPCG(seed, rng.Uint64())), 2+rng.IntN(8))
+	}
 	for boot := range again + 1 {
 		d.cutAt = d.calls + at
 		if s := w.run(t, d, boot, false, seed+uint64(boot)); s != nil {
@@ -74,8 +82,9 @@ func cutAgain(t *testing.T, seed uint64, at, again int) (all []*Spool) {
 	for _, s := range all {
 		s.Close()
 	}
+	d.ageing(nil, 0)
 	w.verify(t, d, again+1, false)
-	return all
+	return d, all
 }
 
 // TestKill ends the process, not the system: nothing that was acknowledged may
@@ -109,6 +118,7 @@ func TestKillThenCut(t *testing.T) {
 		t.Run(fmt.Sprintf("kill=%d,cut=%d", kill, cut), func(t *testing.T) {
 			d, w := newMailDisk(), newWorld()
 			d.cutAt = kill
+			d.ageing(rand.New(rand.NewPCG(seed, uint64(kill))), 4)
 			first := w.run(t, d, 1, true, seed)
 			d.kill()
 			d.cutAt = d.calls + cut
@@ -119,6 +129,7 @@ func TestKillThenCut(t *testing.T) {
 					s.Close()
 				}
 			}
+			d.ageing(nil, 0)
 			w.verify(t, d, 2, false)
 		})
 	}

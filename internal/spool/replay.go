@@ -1,5 +1,10 @@
 package spool
 
+import (
+	"context"
+	"fmt"
+)
+
 // content is a decoded record. Of news (and keep) only those count whose text
 // is whole.
 type content struct {
@@ -88,6 +93,9 @@ func (r *recovery) apply(seg *segment, rec *record, c content) {
 		for _, v := range c.changed.undo {
 			s.applyUndone(v)
 		}
+		for _, v := range c.changed.owed {
+			s.applyOwed(v, at)
+		}
 	}
 }
 
@@ -130,22 +138,27 @@ func (r *recovery) replace(v *state, at place, metaLen int64) {
 
 // examine looks at the deliveries that no checkpoint has covered. In the same
 // boot the system still has every byte, so they count, whatever their reader
-// did since. After another boot only those count whose file is there and
-// whole; the other recipients are to be served again.
+// did since; but they are written again, because the process before may have
+// been told of an error that nobody is told twice. After another boot only
+// those count whose file is there and whole; the other recipients are to be
+// served again.
 func (s *Spool) examine() error {
-	files := newMailfiles(s.fs)
-	lost := map[uint64][]int{}
 	trusted := 0
+	var doubtful []*debt
 	for _, d := range s.debts {
-		a := d.outcome.Applied
 		switch {
 		case d.gone:
 		case s.boot != "" && d.boot == s.boot:
 			trusted++
-			s.meet(a)
-		case !files.whole(a):
-			lost[d.number] = append(lost[d.number], d.outcome.Index)
+			d.doubt = true
+			s.meet(d.outcome.Applied)
+		default:
+			doubtful = append(doubtful, d)
 		}
+	}
+	lost, err := s.lost(doubtful)
+	if err != nil {
+		return err
 	}
 	if err := s.undo(lost); err != nil {
 		return err
@@ -161,6 +174,25 @@ func (s *Spool) examine() error {
 	}
 	s.debts, s.covered = nil, s.here()
 	return nil
+}
+
+// lost are those deliveries whose file is not there or not whole: indices of
+// recipients by message.
+func (s *Spool) lost(list []*debt) (map[uint64][]int, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	whole, err := s.mail().Whole(context.Background(), applied(list))
+	if err != nil {
+		return nil, fmt.Errorf("look at deliveries: %w", err)
+	}
+	lost := map[uint64][]int{}
+	for i, d := range list {
+		if !whole[i] {
+			lost[d.number] = append(lost[d.number], d.outcome.Index)
+		}
+	}
+	return lost, nil
 }
 
 // undo records that recipients are open again.

@@ -3,8 +3,11 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func noRoom(op, name string) error {
@@ -83,6 +86,61 @@ func TestChangeWithoutSpace(t *testing.T) {
 			}
 			mustClose(t, s)
 		})
+	}
+}
+
+// TestOrderWithoutSpace: a change without anything new counts at once, and says
+// that it is not written yet. It is when there is space, without being given again.
+func TestOrderWithoutSpace(t *testing.T) {
+	for _, sync := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sync=%v", sync), func(t *testing.T) {
+			d := newMailDisk()
+			s := mustOpen(t, "/spool", simOptions(d.process(), 1))
+			held := mustPut(t, s, testEnvelope(1, "a@x.test"), []byte("x\n"))
+			gone := mustPut(t, s, testEnvelope(2, "a@x.test"), []byte("x\n"))
+			setFault(d, noRoom)
+			_, err := s.Commit(context.Background(), Change{Plan: []Plan{{Number: held.Number, Held: true}}, Remove: []uint64{gone.Number}, Sync: sync})
+			if !errors.Is(err, ErrUnwritten) || !errors.Is(err, ErrFull) {
+				t.Errorf("Commit without space = %v, want ErrUnwritten and ErrFull", err)
+			}
+			check := func(when string) {
+				t.Helper()
+				if found := pendingOf(s); len(found) != 1 || !found[held.ID].Held {
+					t.Errorf("%s: pending %v, want %s on hold", when, found, held.ID)
+				}
+			}
+			check("without space")
+			setFault(d, nil)
+			if err := s.Checkpoint(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			d.cut(rand.New(rand.NewPCG(1, 1)))
+			s.Close()
+			s = mustOpen(t, "/spool", simOptions(d.process(), 2))
+			defer mustClose(t, s)
+			check("after a power cut")
+		})
+	}
+}
+
+// TestOrderWithoutPlace: when not even a place in the log can be had, nothing has
+// happened, and the error is not an ErrUnwritten.
+func TestOrderWithoutPlace(t *testing.T) {
+	d := newMailDisk()
+	s := mustOpen(t, "/spool", simOptions(d.process(), 1))
+	defer mustClose(t, s)
+	m := mustPut(t, s, testEnvelope(1, "a@x.test"), []byte("x\n"))
+	setFault(d, noRoom)
+	defer setFault(d, nil)
+	for next := time.Unix(1, 0); ; next = next.Add(time.Second) {
+		_, err := s.Commit(context.Background(), Change{Plan: []Plan{{Number: m.Number, Next: next}}})
+		w, _ := s.Peek(m.Number)
+		if !errors.Is(err, ErrFull) || errors.Is(err, ErrUnwritten) != w.Next.Equal(next) {
+			t.Fatalf("Commit without space = %v; next try %v, ordered %v", err, w.Next, next)
+		}
+		if !errors.Is(err, ErrUnwritten) {
+			return
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -27,13 +26,17 @@ type simDisk struct {
 	calls int     // that could change something
 	seq   int     // of the newest write or change to a directory
 	cutAt int     // the call at which the power goes; 0: never
-	locks map[string]int
+	locks map[string]simHeld
 
 	free   int64                       // what Volume says
 	space  int64                       // bytes that may still be written; below 0: no limit
 	volume Volume                      // type of the spool's file system
 	fault  func(op, name string) error // makes a call fail
 	counts map[string]int              // calls by operation
+
+	odds    int // of a mishap; 0: none
+	luck    *rand.Rand
+	mishaps int
 }
 
 type simFile struct {
@@ -59,7 +62,7 @@ var errCut = errors.New("the process has ended")
 
 func newSimDisk() *simDisk {
 	return &simDisk{files: map[string]*simFile{}, kept: map[string]*simFile{}, dirs: map[string]bool{"/": true},
-		locks: map[string]int{}, free: 1 << 40, space: -1, volume: Volume{Type: "sim", Mode: Shared}, counts: map[string]int{}}
+		locks: map[string]simHeld{}, free: 1 << 40, space: -1, volume: Volume{Type: "sim", Mode: Shared}, counts: map[string]int{}}
 }
 
 // process starts a process: the view it has of the disk.
@@ -204,7 +207,7 @@ func (v simView) enter(op, name string) error {
 	if d.fault != nil {
 		return d.fault(op, name)
 	}
-	return nil
+	return d.mishap(op, name)
 }
 
 func notExist(op, name string) error { return &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist} }
@@ -338,6 +341,11 @@ func (d *simDevice) Sync() error {
 	return nil
 }
 
+type simHeld struct {
+	epoch int
+	id    string
+}
+
 type simLock struct {
 	v    simView
 	name string
@@ -348,17 +356,17 @@ func (v simView) Lock(name, id string) (io.Closer, error) {
 		return nil, err
 	}
 	defer v.d.mu.Unlock()
-	if v.d.locks[name] == v.epoch {
-		return nil, fmt.Errorf("%s: %w by process %s", name, ErrLocked, id)
+	if held := v.d.locks[name]; held.epoch == v.epoch {
+		return nil, &LockedError{Path: name, Holder: held.id}
 	}
-	v.d.locks[name] = v.epoch
+	v.d.locks[name] = simHeld{v.epoch, id}
 	return simLock{v, name}, nil
 }
 
 func (l simLock) Close() error {
 	l.v.d.mu.Lock()
 	defer l.v.d.mu.Unlock()
-	if l.v.d.locks[l.name] == l.v.epoch {
+	if l.v.d.locks[l.name].epoch == l.v.epoch {
 		delete(l.v.d.locks, l.name)
 	}
 	return nil

@@ -48,8 +48,11 @@ func (e *slot) set(flag uint8, on bool) {
 // wide: the done recipients stand in the message's work.
 func (e *slot) wide() bool { return e.rcpts > narrow }
 
+// has reports whether there is a recipient with this index.
+func (e *slot) has(i int) bool { return i >= 0 && i < int(e.rcpts) }
+
 func (e *slot) waiting() Waiting {
-	return Waiting{Number: e.number, Next: timeOf(e.next), Held: e.is(slotHeld)}
+	return Waiting{Number: e.number, Next: timeOf(e.next), Held: e.is(slotHeld), Recipients: int(e.rcpts)}
 }
 
 // nanos and timeOf turn a time into a number and back; 0 is the zero time.
@@ -86,6 +89,7 @@ type debt struct {
 	at      place // of the record that told it
 	boot    string
 	gone    bool // not owed any more
+	doubt   bool // the system may have lost bytes of it and said so already: they have to be written again
 }
 
 // bitset has a bit for every recipient.

@@ -90,7 +90,8 @@ func TestRealFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	o := Options{SegmentSize: 1 << 20, InlineLimit: 64 << 10, Log: &warnings{}}
 	s := mustOpen(t, dir, o)
-	if _, err := Open(dir, o); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+	held := new(LockedError)
+	if _, err := Open(dir, o); !errors.Is(err, ErrLocked) || !errors.As(err, &held) || held.Holder != strconv.Itoa(os.Getpid())+" server" {
 		t.Errorf("second Open = %v, want ErrLocked with our process id", err)
 	}
 	texts := [][]byte{{}, []byte("x\n"), bytes.Repeat([]byte("0123456789abcde\n"), 1<<12), bytes.Repeat([]byte("0123456789abcde\n"), 50_000)}

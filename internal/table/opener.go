@@ -42,8 +42,8 @@ type Opener struct {
 	// parameters of a common prefix. nil: there are none.
 	Param func(name string) (value string, at origin.At, ok bool)
 
-	// Helper opens files that this process may not read; when it
-	// cannot either, the error is that of the process. nil: there is nobody to ask.
+	// Helper opens files that this process may not read, or not even see. nil:
+	// there is nobody to ask.
 	Helper func(name string) (*os.File, error)
 
 	// Approved says whether proxy_read_maps lists "proxy:type:name". nil: every

@@ -8,9 +8,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
+	"postern/internal/table"
+	"postern/internal/table/tabletest"
 	"postern/internal/tlsconf"
 	"postern/internal/tlsconf/tlstest"
 )
@@ -112,7 +116,7 @@ func TestAnchors(t *testing.T) {
 		"root": "", "sub": "", "subkey": "", "rootkey": "", "both": "", "other": "unknown authority", "otherkey": "unknown authority",
 		"text": "no certificates or public keys found", "badcert": "malformed", "badkey": "asn1", "gone": "no such file",
 	} {
-		a, err := tlsconf.ReadAnchors("tafile", path(file))
+		a, err := tlsconf.ReadAnchors(nil, "tafile", path(file))
 		if err != nil && !strings.Contains(err.Error(), "tafile: "+path(file)) {
 			t.Errorf("%s: %v does not name parameter and file", file, err)
 		}
@@ -123,11 +127,11 @@ func TestAnchors(t *testing.T) {
 			t.Errorf("%s: %v, want %q", file, err, want)
 		}
 	}
-	a, err := tlsconf.ReadAnchors("tafile", path("other"))
+	a, err := tlsconf.ReadAnchors(nil, "tafile", path("other"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := tlsconf.ReadAnchors("tafile", path("subkey"))
+	b, err := tlsconf.ReadAnchors(nil, "tafile", path("subkey"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,4 +205,41 @@ func TestCheckIsNeeded(t *testing.T) {
 			t.Errorf("%s: %v, asked %v", level, err, asked)
 		}
 	}
+}
+
+// TestClosedAuthorities: files that the process may not read are read by somebody
+// who may.
+func TestClosedAuthorities(t *testing.T) {
+	dir, helper, as := tabletest.Closed(t)
+	ca := tlstest.New(t)
+	if err := os.WriteFile(dir+"/ca.pem", ca.PEM, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	as(func() {
+		opener := &table.Opener{Helper: helper}
+		for what, load := range map[string]func(tlsconf.Files) error{
+			"smtp_tls_CAfile": func(f tlsconf.Files) error {
+				_, err := tlsconf.Roots(f, "smtp_", dir+"/ca.pem", "", false)
+				return err
+			},
+			"smtp_tls_CApath": func(f tlsconf.Files) error {
+				pool, err := tlsconf.Roots(f, "smtp_", "", dir, false)
+				if err == nil && !pool.Equal(ca.Pool) {
+					return errors.New("the authority is not in the pool")
+				}
+				return err
+			},
+			"tafile": func(f tlsconf.Files) error {
+				_, err := tlsconf.ReadAnchors(f, "tafile", dir+"/ca.pem")
+				return err
+			},
+		} {
+			if err := load(opener); err != nil {
+				t.Errorf("by the helper: %v", err)
+			}
+			if err := load(nil); !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), what) {
+				t.Errorf("without the helper: %v", err)
+			}
+		}
+	})
 }

@@ -294,7 +294,7 @@ func TestClientLevels(t *testing.T) {
 	path := files(t, map[string][]byte{"ca": ca.PEM, "stranger": stranger.PEM, "text": []byte("x")})
 	roots := func(file, directory string, system bool) *x509.CertPool {
 		t.Helper()
-		pool, err := tlsconf.Roots("smtp_", file, directory, system)
+		pool, err := tlsconf.Roots(nil, "smtp_", file, directory, system)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +355,7 @@ func TestClientErrors(t *testing.T) {
 		{path("text"), "", "smtp_tls_CAfile: " + path("text") + ": no certificates found"},
 		{"", path("gone"), "smtp_tls_CApath: " + path("gone") + ": no such file"},
 	} {
-		if _, err := tlsconf.Roots("smtp_", test.file, test.directory, false); !hasError(err, test.want) {
+		if _, err := tlsconf.Roots(nil, "smtp_", test.file, test.directory, false); !hasError(err, test.want) {
 			t.Errorf("Roots(%q, %q): error %v, want %q", test.file, test.directory, err, test.want)
 		}
 	}

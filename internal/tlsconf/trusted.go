@@ -5,15 +5,32 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
+
+// Files reads the files that parameters name; a *table.Opener does it where the
+// process may not. nil stands for the rights of the process.
+type Files interface {
+	ReadFile(name string) ([]byte, error)
+	ReadDir(name string) ([]fs.DirEntry, error)
+}
+
+// own are the files that the process may read.
+type own struct{}
+
+func (own) ReadFile(name string) ([]byte, error)       { return os.ReadFile(name) }
+func (own) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
 
 // Roots reads the trusted authorities: those of a file (PREFIXtls_CAfile, prefix
 // smtp_ or lmtp_), of every file of a directory (PREFIXtls_CApath), and with
 // system those of this system (tls_append_default_CA). With none of them nobody
 // is trusted. Errors name the parameter and the file.
-func Roots(prefix, file, directory string, system bool) (*x509.CertPool, error) {
+func Roots(files Files, prefix, file, directory string, system bool) (*x509.CertPool, error) {
+	if files == nil {
+		files = own{}
+	}
 	pool := x509.NewCertPool()
 	if system {
 		var err error
@@ -22,7 +39,7 @@ func Roots(prefix, file, directory string, system bool) (*x509.CertPool, error) 
 		}
 	}
 	if file != "" {
-		text, err := os.ReadFile(file)
+		text, err := files.ReadFile(file)
 		if err != nil {
 			return nil, fileError(prefix+"tls_CAfile", file, err)
 		}
@@ -33,12 +50,12 @@ func Roots(prefix, file, directory string, system bool) (*x509.CertPool, error) 
 	if directory == "" {
 		return pool, nil
 	}
-	entries, err := os.ReadDir(directory)
+	entries, err := files.ReadDir(directory)
 	if err != nil {
 		return nil, fileError(prefix+"tls_CApath", directory, err)
 	}
 	for _, e := range entries {
-		if text, err := os.ReadFile(filepath.Join(directory, e.Name())); err == nil {
+		if text, err := files.ReadFile(filepath.Join(directory, e.Name())); err == nil {
 			pool.AppendCertsFromPEM(text) // other files may lie there
 		}
 	}
@@ -55,8 +72,11 @@ type Anchors struct {
 
 // ReadAnchors reads a file of "CERTIFICATE" and "PUBLIC KEY" blocks. parameter is
 // for errors, which name the file too.
-func ReadAnchors(parameter, file string) (*Anchors, error) {
-	text, err := os.ReadFile(file)
+func ReadAnchors(files Files, parameter, file string) (*Anchors, error) {
+	if files == nil {
+		files = own{}
+	}
+	text, err := files.ReadFile(file)
 	if err != nil {
 		return nil, fileError(parameter, file, err)
 	}

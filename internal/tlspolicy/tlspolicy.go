@@ -88,6 +88,7 @@ type Options struct {
 	Match        tlsconf.Matching
 	Roots        *x509.CertPool   // of smtp_tls_CAfile and smtp_tls_CApath; nil: those of the system
 	Anchors      *tlsconf.Anchors // smtp_tls_trust_anchor_file; nil: none
+	Files        tlsconf.Files    // reads what tafile= names; nil: the process does
 	ServerName   string           // smtp_tls_servername
 	Wrapper      bool             // smtp_tls_wrappermode
 	Certificate  func(*tls.CertificateRequestInfo) (*tls.Certificate, error)
@@ -280,7 +281,7 @@ func (p *Policies) anchors(e entry) (*tlsconf.Anchors, error) {
 	}
 	var all *tlsconf.Anchors
 	for _, file := range e.anchors {
-		a, err := tlsconf.ReadAnchors("tafile", file)
+		a, err := tlsconf.ReadAnchors(p.o.Files, "tafile", file)
 		if err != nil {
 			return nil, err
 		}

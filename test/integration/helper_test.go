@@ -147,8 +147,8 @@ func TestRootOnlyFiles(t *testing.T) {
 	w.notLogged("denied|not allowed|error")
 }
 
-// TestEitherDies: whichever of the two processes is killed, the other one ends,
-// and another server can start.
+// TestEitherDies: whichever of the two processes is killed, the other one says so
+// in the mail log and ends, and another server can start.
 func TestEitherDies(t *testing.T) {
 	mailOwner(t)
 	w := newWorld(t, "")
@@ -171,6 +171,7 @@ func TestEitherDies(t *testing.T) {
 				t.Errorf("helper killed: the server ended with %v, %v", status, err)
 			}
 		}
+		w.logged(map[string]string{"server": `(?m)fatal: the server process was ended by signal 9$`, "helper": `(?m)fatal: the helper process is gone$`}[which])
 		if err := unix.Kill(-helper, 0); err != unix.ESRCH {
 			t.Errorf("%s killed: something is left of the group (%v)", which, err)
 		}
@@ -259,4 +260,76 @@ func TestAdopted(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// TestSeparatedFiles: authorities, templates and Maildirs where only root, or
+// their owner, may look.
+func TestSeparatedFiles(t *testing.T) {
+	mailOwner(t)
+	w := newWorld(t, `smtp_tls_security_level = may
+smtp_tls_CAfile = {dir}/keys/ca.pem
+smtp_tls_CApath = {dir}/keys
+smtp_tls_trust_anchor_file = {dir}/keys/ca.pem
+bounce_template_file = {dir}/keys/bounce.cf
+`)
+	must(t, os.Mkdir(w.path("keys"), 0o700))
+	w.certificate("keys/ca.pem", "ca.example")
+	w.write("keys/bounce.cf", "failure_template = <<EOF\nSubject: came back\n\nIt came back.\nEOF\n")
+	for _, name := range []string{"keys/ca.pem", "keys/bounce.cf"} {
+		must(t, os.Chmod(w.path(name), 0o600))
+	}
+	w.write("etc/users", "john@example.org secret/john\n")
+	for _, name := range []string{"secret", "secret/john", "secret/john/new", "secret/john/cur", "secret/john/tmp"} {
+		must(t, os.Mkdir(w.path("mail/"+name), 0o700))
+		must(t, os.Chown(w.path("mail/"+name), w.uid, w.gid))
+	}
+	w.start()
+	w.send("", "john@example.org")
+	w.arrived("secret/john", 1)
+	w.notLogged("denied|not allowed|error|warning")
+}
+
+// TestCommands: an alias has its command run as default_privs, with a file mode
+// mask that keeps others out, in one process and in two.
+func TestCommands(t *testing.T) {
+	mailOwner(t)
+	for _, separation := range []string{"yes", "no"} {
+		t.Run("separation="+separation, func(t *testing.T) { commands(t, "privilege_separation = "+separation+"\n") })
+	}
+}
+
+func commands(t *testing.T, main string) {
+	daemon, err := privsep.LookupUser("daemon")
+	must(t, err)
+	w := newWorld(t, main+"mydestination = local.example\nalias_maps = hash:{dir}/etc/aliases\ndefault_privs = daemon\n"+
+		"allow_mail_to_files = alias,forward,include\n")
+	w.write("etc/master.cf", baseMaster+"local unix - n n - - local\n")
+	must(t, os.Mkdir(w.path("out"), 0o755))
+	must(t, os.Chown(w.path("out"), daemon.UID, daemon.GID))
+	w.write("etc/aliases", `command: "|umask >{dir}/out/mask; cat >{dir}/out/mail"`+"\nlist: :include:{dir}/etc/list\n")
+	w.write("etc/list", "{dir}/out/file\njohn@example.org\n")
+	w.start()
+	w.send("", "command@local.example", "list@local.example")
+	w.logged(`to=<command@local.example>.*status=sent`)
+	w.logged(`to=<list@local.example>.*status=sent`)
+	w.arrived("john", 1)
+	mask, err := os.ReadFile(w.path("out/mask"))
+	must(t, err)
+	if string(mask) != "0077\n" {
+		t.Errorf("umask of the command is %q", mask)
+	}
+	for _, name := range []string{"out/mail", "out/file"} {
+		var st unix.Stat_t
+		must(t, unix.Stat(w.path(name), &st))
+		if int(st.Uid) != daemon.UID || st.Mode&0o777 != 0o600 {
+			t.Errorf("%s belongs to %d, mode %o", name, st.Uid, st.Mode&0o777)
+		}
+	}
+	// The text that counts is that of now.
+	w.write("etc/aliases", `command: "|cat >{dir}/out/second"`+"\n")
+	w.signal(syscall.SIGHUP)
+	w.logged(`reload -- version`)
+	w.send("", "command@local.example")
+	w.logged(`to=<command@local.example>.*status=sent \(delivered to command: cat >.*out/second\)`)
+	w.notLogged("denied|not allowed|error")
 }

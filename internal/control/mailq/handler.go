@@ -22,6 +22,8 @@ type Logger interface {
 // Handler carries out the commands on a queue.
 type Handler struct {
 	Queue *queue.Queue
+	// Maildrop is mail that is not in the queue yet; nil: there is none.
+	Maildrop Maildrop
 	// Stopped is set when the queue is not run: what needs deliveries is then
 	// refused.
 	Stopped bool
@@ -41,11 +43,17 @@ func (h *Handler) Handle(ctx context.Context, r control.Request, out control.Str
 	case "queue.show":
 		return h.one(r, func(id string) (any, error) {
 			e, err := h.Queue.Show(id)
+			if errors.Is(err, queue.ErrNotFound) {
+				return h.droppedEntry(id)
+			}
 			return newEntry(e, nil), err
 		})
 	case "queue.why":
 		return h.one(r, func(id string) (any, error) {
 			w, err := h.Queue.Why(id)
+			if errors.Is(err, queue.ErrNotFound) {
+				return h.whyDropped(id)
+			}
 			return newWhy(w), err
 		})
 	case "queue.apply":
@@ -65,15 +73,25 @@ func (h *Handler) list(ctx context.Context, r control.Request, out control.Strea
 	if err := decode(r, &f); err != nil {
 		return control.Fail(control.Usage, err)
 	}
-	filter, err := f.queue()
+	filter, none, err := f.queue()
 	if err != nil {
 		return control.Fail(control.Usage, err)
 	}
-	for e, err := range h.Queue.List(ctx, filter) {
-		if err != nil && e.ID == "" {
-			return control.Fail("", err)
+	if !none {
+		for e, err := range h.Queue.List(ctx, filter) {
+			if err != nil && e.ID == "" {
+				return control.Fail("", err)
+			}
+			if err := out.Item(newEntry(e, err)); err != nil {
+				return control.Fail("", err)
+			}
 		}
-		if err := out.Item(newEntry(e, err)); err != nil {
+	}
+	for e, err := range h.chosen(ctx, &f) {
+		if err == nil {
+			err = out.Item(e)
+		}
+		if err != nil {
 			return control.Fail("", err)
 		}
 	}
@@ -117,18 +135,29 @@ func (h *Handler) apply(ctx context.Context, r control.Request, out control.Stre
 	if !ok {
 		return control.Fail(control.Usage, fmt.Errorf("unknown action %q", o.Action))
 	}
-	filter, err := o.Filter.queue()
+	filter, none, err := o.Filter.queue()
 	if err != nil {
 		return control.Fail(control.Usage, err)
 	}
 	if h.Stopped && (act.queue == queue.Retry || act.queue == queue.Requeue) {
 		return control.Fail(control.Refused, fmt.Errorf("%s: the mail system is down", o.Action))
 	}
-	var n int
-	if o.Each {
+	n := 0
+	switch {
+	case none:
+	case o.Each:
 		n, err = h.each(ctx, act, filter, out)
-	} else {
+	default:
 		n, err = h.Queue.Apply(ctx, act.queue, filter, out.Progress)
+	}
+	if err == nil && act.queue == queue.Delete {
+		var tell func(id string) error
+		if o.Each {
+			tell = func(id string) error { return out.Item(id) }
+		}
+		var dropped int
+		dropped, err = h.deleteDropped(ctx, &o.Filter, tell)
+		n += dropped
 	}
 	if h.Log != nil {
 		h.Log.Infof("%s", Summary(o.Action, n))
@@ -192,6 +221,9 @@ func (h *Handler) message(r control.Request, out control.Stream) control.Respons
 		return control.Fail(control.Usage, errors.New("queue.message needs one queue id"))
 	}
 	e, err := h.Queue.Show(r.Args[0])
+	if errors.Is(err, queue.ErrNotFound) {
+		return h.sendDropped(r.Args[0], out)
+	}
 	if err != nil {
 		return failure(err)
 	}

@@ -2,7 +2,7 @@
 // the JSON form of messages and filters, and the Handler that carries out the
 // commands, in the server, or in the command itself when no server runs.
 //
-//	queue.list       Filter                 an item, an Entry, for each message, oldest first
+//	queue.list       Filter                 an item, an Entry, for each message, oldest first, then the maildrop's
 //	queue.show       Args: a queue id       Data: an Entry
 //	queue.why        Args: a queue id       Data: a Why
 //	queue.apply      an Order               an item, the queue id, for each message when Order.Each is set
@@ -16,6 +16,9 @@
 //	postfix/postsuper[812]: 0000000004D2: placed on hold
 //	postfix/postsuper[812]: Placed on hold: 1 message
 //
+// Mail in the maildrop, which the server has yet to take in, can be listed, shown
+// and deleted like what is in the queue. Its ids are longer than any of the queue.
+//
 // An unknown field of a request is refused, so that a misspelt filter never
 // chooses more than was meant.
 //
@@ -26,6 +29,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/internal/control"
@@ -37,7 +41,7 @@ import (
 // has nothing but ID and State.
 type Entry struct {
 	ID         string      `json:"id"`
-	State      string      `json:"state"` // incoming, active, deferred, hold
+	State      string      `json:"state"` // incoming, active, deferred, hold, maildrop
 	Sender     string      `json:"sender"`
 	Size       int64       `json:"size"`
 	Arrival    time.Time   `json:"arrival"`
@@ -69,6 +73,15 @@ func newEntry(e queue.Entry, err error) Entry {
 	}
 	if err != nil {
 		out.Error = err.Error()
+	}
+	return out
+}
+
+// queue is an entry as filters look at it.
+func (e *Entry) queue() *queue.Entry {
+	out := &queue.Entry{ID: e.ID, Sender: e.Sender, Size: e.Size, Arrival: e.Arrival}
+	for _, r := range e.Recipients {
+		out.Recipients = append(out.Recipients, queue.EntryRecipient(r))
 	}
 	return out
 }
@@ -125,36 +138,71 @@ var states = map[string]queue.State{
 	"incoming": queue.Incoming, "active": queue.Active, "deferred": queue.Deferred, "hold": queue.Held,
 }
 
-// ParseState is the state of a queue's name; "held" is "hold" too.
-func ParseState(name string) (queue.State, error) {
+// parseState is the state of a queue's name; "held" is "hold" too.
+func parseState(name string) (queue.State, error) {
 	if name == "held" {
 		name = "hold"
 	}
 	s, ok := states[name]
 	if !ok {
-		return 0, fmt.Errorf("unknown state %q: incoming, active, deferred or hold", name)
+		return 0, fmt.Errorf("unknown state %q: incoming, active, deferred, hold or maildrop", name)
 	}
 	return s, nil
 }
 
-func (f *Filter) queue() (queue.Filter, error) {
-	out := queue.Filter{
-		IDs: f.IDs, Sender: f.Sender, Recipient: f.Recipient, Domain: f.Domain, Reason: f.Reason,
-		OlderThan: f.Older, YoungerThan: f.Younger,
+// CheckState is an error for a name that is no state of an Entry.
+func CheckState(name string) error {
+	if name == StateMaildrop {
+		return nil
 	}
+	_, err := parseState(name)
+	return err
+}
+
+// queue is the filter for what is in the queue; none reports that it chooses
+// nothing there.
+func (f *Filter) queue() (out queue.Filter, none bool, err error) {
+	out = f.conditions()
+	out.IDs = f.IDs
 	for _, name := range f.States {
-		s, err := ParseState(name)
+		if name == StateMaildrop {
+			continue
+		}
+		s, err := parseState(name)
 		if err != nil {
-			return out, err
+			return out, true, err
 		}
 		out.States = append(out.States, s)
 	}
-	return out, nil
+	return out, len(f.States) > 0 && len(out.States) == 0, nil
+}
+
+// conditions are what f wants of a message besides its id and state.
+func (f *Filter) conditions() queue.Filter {
+	return queue.Filter{Sender: f.Sender, Recipient: f.Recipient, Domain: f.Domain, Reason: f.Reason,
+		OlderThan: f.Older, YoungerThan: f.Younger}
+}
+
+// readsNothing reports whether f chooses by ids and states alone.
+func (f *Filter) readsNothing() bool {
+	return f.Sender == "" && f.Recipient == "" && f.Domain == "" && f.Reason == "" && f.Older == 0 && f.Younger == 0
+}
+
+// ids are the ids that f names, in upper case; nil: it names none.
+func (f *Filter) ids() map[string]bool {
+	if f.IDs == nil {
+		return nil
+	}
+	m := make(map[string]bool, len(f.IDs))
+	for _, id := range f.IDs {
+		m[strings.ToUpper(id)] = true
+	}
+	return m
 }
 
 // Order is something to be done to messages.
 type Order struct {
-	Action string `json:"action"` // retry, hold, release, delete, expire, requeue
+	Action string `json:"action"` // retry, hold, release, delete, expire, bounce, requeue
 	Filter Filter `json:"filter"`
 	Each   bool   `json:"each,omitempty"` // take Filter.IDs one by one, and tell each
 }
@@ -177,6 +225,7 @@ var actions = map[string]action{
 	"release": {queue.Release, "released from hold", "Released from hold"},
 	"delete":  {queue.Delete, "removed", "Deleted"},
 	"expire":  {queue.Expire, "expired", "Force-expired"},
+	"bounce":  {queue.Bounce, "expired", "Force-expired, and released from hold where it was"},
 	"requeue": {queue.Requeue, "requeued", "Requeued"},
 }
 

@@ -132,7 +132,7 @@ func TestList(t *testing.T) {
 		{Filter{States: []string{"hold"}}, ""},
 		{Filter{States: []string{"incoming", "held"}}, "0 1 2"},
 		{Filter{Reason: "refused"}, ""},
-		{Filter{States: []string{"asleep"}}, `unknown state "asleep": incoming, active, deferred or hold`},
+		{Filter{States: []string{"asleep"}}, `unknown state "asleep": incoming, active, deferred, hold or maildrop`},
 	} {
 		if got := w.chosen(t, test.filter); got != test.want {
 			t.Errorf("list %+v = %q, want %q", test.filter, got, test.want)
@@ -313,7 +313,7 @@ func TestAdvice(t *testing.T) {
 }
 
 func FuzzFilter(f *testing.F) {
-	for _, seed := range []string{`{"sender":"<>"}`, `{"ids":["A"],"older":1}`, `{"states":["hold"]}`, `{"older":-1}`, `{"x":1}`, `[]`, ``} {
+	for _, seed := range []string{`{"sender":"<>"}`, `{"ids":["A"],"older":1}`, `{"states":["hold"]}`, `{"states":["maildrop"]}`, `{"older":-1}`, `{"x":1}`, `[]`, ``} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -321,9 +321,18 @@ func FuzzFilter(f *testing.F) {
 		if err := decode(control.Request{Data: data}, &filter); err != nil {
 			return
 		}
-		out, err := filter.queue()
-		if err == nil && len(out.States) != len(filter.States) {
-			t.Fatalf("filter %+v became %+v", filter, out)
+		out, none, err := filter.queue()
+		if err != nil {
+			return
+		}
+		dropped := 0
+		for _, s := range filter.States {
+			if s == StateMaildrop {
+				dropped++
+			}
+		}
+		if len(out.States)+dropped != len(filter.States) || none != (dropped > 0 && len(out.States) == 0) {
+			t.Fatalf("filter %+v became %+v, %t", filter, out, none)
 		}
 	})
 }

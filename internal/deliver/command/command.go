@@ -14,8 +14,10 @@
 //
 // Limits: the output of what a program leaves in the background is waited for a
 // second, then it loses its standard output. Such children are not killed, unless
-// the time limit is over before the program has ended. The file mode mask is that
-// of the process that runs the program.
+// the time limit is over before the program has ended. When this process is
+// killed, so is the program; what that one has started only loses its input and
+// output. The file mode mask is that of this process: postern serve and the helper
+// set 077, which is what programs get from Postfix.
 //
 // It imports deliver, privsep and golang.org/x/sys/unix.
 package command

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +40,10 @@ func (d Direct) Run(ctx context.Context, s Spec, stdin *os.File) (Result, error)
 	if err := d.As.Do(s.As, func() error { return nil }); err != nil {
 		return Result{}, err
 	}
+	// The parent of a process is a thread, and its end is what kills the program
+	// (Pdeathsig): this one does nothing else until then.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	out, child, err := os.Pipe()
 	if err != nil {
 		return Result{}, err
@@ -86,7 +91,7 @@ func (d Direct) start(s Spec, stdin, output *os.File) (*exec.Cmd, error) {
 	cmd := &exec.Cmd{
 		Path: program, Args: s.Argv, Env: s.Env, Dir: s.Dir,
 		Stdin: stdin, Stdout: output, Stderr: output,
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	}
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil would be ours

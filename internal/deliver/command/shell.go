@@ -1,6 +1,9 @@
 package command
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // plain are the characters of a command that needs no shell, as for local(8).
 const plain = "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ \t"
@@ -16,7 +19,7 @@ func Argv(line, localShell string, env []string) []string {
 	if words := strings.Fields(localShell); len(words) > 0 {
 		return append(words, line)
 	}
-	words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
+	words := wordsOf(line)
 	if len(words) == 0 || strings.Trim(line, plain) != "" {
 		return []string{shell, "-c", line}
 	}
@@ -24,4 +27,20 @@ func Argv(line, localShell string, env []string) []string {
 		return []string{shell, "-c", line}
 	}
 	return words
+}
+
+func wordsOf(line string) []string {
+	return strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
+}
+
+// Runs reports whether argv is what Argv makes of a command line, whichever
+// programs there are.
+func Runs(argv []string, line, localShell string) bool {
+	if words := strings.Fields(localShell); len(words) > 0 {
+		return slices.Equal(argv, append(words, line))
+	}
+	if len(argv) == 3 && argv[0] == shell && argv[1] == "-c" && argv[2] == line {
+		return true
+	}
+	return strings.Trim(line, plain) == "" && slices.Equal(argv, wordsOf(line)) && len(argv) > 0
 }

@@ -31,8 +31,8 @@ var exits = map[int]struct{ dsn, text string }{
 }
 
 // Status is the fate of a recipient whose mail was given to a program. name is
-// the program for the texts, "/usr/bin/procmail -a x". Kind, DSN and Reason are
-// filled in; the reason of Sent is for the agent to say.
+// the program for the texts, "/usr/bin/procmail -a x". Kind, DSN, Reason and
+// Output are filled in; the reason of Sent is for the agent to say.
 //
 // What could not be started waits. A program that exits with a status other
 // than 0 may say what it means: output that begins with an enhanced status code
@@ -50,7 +50,9 @@ func Status(name string, r Result, err error) deliver.Status {
 	}
 	output := Printable(r.Output)
 	if dsn, text, ok := splitStatus(output); ok {
-		return failure(dsn, text)
+		s := failure(dsn, text)
+		s.Output = text
+		return s
 	}
 	if known, ok := exits[r.Status]; ok {
 		return ended(known.dsn, known.text, r.Output)
@@ -79,10 +81,13 @@ func notRun(name string, err error) deliver.Status {
 
 // ended adds what the program said.
 func ended(dsn, text string, output []byte) deliver.Status {
+	s := failure(dsn, text)
+	s.Output = text
 	if said := Printable(output); said != "" {
-		text += ". Command output: " + said
+		s.Reason += ". Command output: " + said
+		s.Output = said
 	}
-	return failure(dsn, text)
+	return s
 }
 
 func failure(dsn, reason string) deliver.Status {

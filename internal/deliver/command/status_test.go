@@ -60,6 +60,33 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestOutput: the report of a failure has what the program said, else what its
+// exit status means; trouble before it ran is not its word.
+func TestOutput(t *testing.T) {
+	for _, tt := range []struct {
+		r    Result
+		err  error
+		want string
+	}{
+		{Result{Output: []byte("all well")}, nil, ""},
+		{Result{Status: 69, Output: []byte("some\noutput\n")}, nil, "some output"},
+		{Result{Status: 69}, nil, "service unavailable"},
+		{Result{Status: 1, Output: []byte("5.7.1 go away\n")}, nil, "go away"},
+		{Result{Status: 1, Output: []byte("blah")}, nil, "blah"},
+		{Result{Status: 1}, nil, `Command died with status 1: "cmd x"`},
+		{Result{Signal: 9, Output: []byte("hmm")}, nil, "hmm"},
+		{Result{TimedOut: true, Output: []byte("hmm")}, nil, "hmm"},
+		{Result{}, &testError{unix.ENOENT}, `cannot run "cmd x": No such file or directory`},
+		{Result{}, privsep.ErrRoot, ""},
+		{Result{}, context.Canceled, ""},
+		{Result{}, &TextError{errors.New("torn")}, ""},
+	} {
+		if got := Status("cmd x", tt.r, tt.err).Output; got != tt.want {
+			t.Errorf("Status(%+v, %v).Output = %q, want %q", tt.r, tt.err, got, tt.want)
+		}
+	}
+}
+
 type testError struct{ err error }
 
 func (e *testError) Error() string { return "exec: " + e.err.Error() }

@@ -94,7 +94,10 @@ func TestCommandFails(t *testing.T) {
 		run  *runner
 		want deliver.Status
 	}{
-		{&runner{result: command.Result{Status: 67}}, status(deliver.Bounced, "5.1.1", "user unknown")},
+		{&runner{result: command.Result{Status: 67}}, deliver.Status{
+			Kind: deliver.Bounced, DSN: "5.1.1", Reason: "user unknown", Output: "user unknown", Relay: "local"}},
+		{&runner{result: command.Result{Status: 75, Output: []byte("later\n")}}, deliver.Status{
+			Kind: deliver.Deferred, DSN: "4.3.0", Reason: "temporary failure. Command output: later", Output: "later", Relay: "local"}},
 		{&runner{err: privsep.ErrRoot}, status(deliver.Deferred, "4.3.5", `cannot run command "cmd": refusing to act with the rights of root`)},
 		{nil, status(deliver.Deferred, "4.3.0", "delivery to commands is not available: cmd")},
 	} {

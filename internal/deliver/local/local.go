@@ -63,7 +63,14 @@
 // Nothing is written or run with the rights of root. Mail for the user root
 // waits, with a reason that says so, until root is an alias of somebody.
 //
-// Results read as those of Postfix, with the relay "local": delivered to
+// # Results
+//
+// A mailbox or file that cannot be where it is said to be is refused for good:
+// no right to write, no such directory, no regular file. Locks that others hold
+// and troubles of this machine (no descriptors, memory or room, a disk that fails
+// or is read-only) defer.
+//
+// Texts read as those of Postfix, with the relay "local": delivered to
 // mailbox, delivered to maildir, delivered to file: F, delivered to command: CMD,
 // forwarded; cannot update mailbox F for user U. REASON; maildir delivery failed:
 // REASON.

@@ -218,33 +218,43 @@ func (d *delivery) deliveredTo(t *route.LocalTarget) string {
 	return cmp.Or(t.DeliveredTo, d.to.Address)
 }
 
-// failed is the status of a mailbox that did not take the message. What the
-// system refuses for another reason than want of room or a lock is refused for
-// good, as local(8) does.
+// wrongPlace are the errors that say that a mailbox cannot be where it is said to
+// be. Others are troubles of this machine, or somebody else has the lock.
+var wrongPlace = [...]unix.Errno{
+	unix.EACCES, unix.EPERM, unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.ENXIO, unix.ENODEV,
+}
+
+// failed is the status of a mailbox that did not take the message. A wrong place
+// is refused for good, as local(8) does.
 func failed(box *route.Mailbox, err error) deliver.Status {
 	var known *mailbox.Error
 	if !errors.As(err, &known) {
 		return interrupted()
 	}
-	reason := "maildir delivery failed: " + known.Reason
+	why := known.Reason
+	var errno unix.Errno
+	if errors.As(known.Err, &errno) && box.Format == route.Mbox && (errno == unix.EISDIR || errno == unix.ENXIO) {
+		why = "cannot open file: " + mailbox.ErrorText(errno)
+	}
+	reason := "maildir delivery failed: " + why
 	switch {
 	case box.Format == route.Maildir:
 	case box.File:
-		reason = "cannot append message to file " + box.Path + ": " + known.Reason
+		reason = "cannot append message to file " + box.Path + ": " + why
 	default:
-		reason = "cannot update mailbox " + box.Path + " for user " + box.User + ". " + known.Reason
+		reason = "cannot update mailbox " + box.Path + " for user " + box.User + ". " + why
 	}
-	var errno unix.Errno
 	switch {
 	case !known.Temporary:
 		return status(deliver.Bounced, known.DSN, reason)
-	case known.DSN == "4.2.0" && errors.As(known.Err, &errno) && errno != unix.EAGAIN && errno != unix.ESTALE:
+	case known.DSN == "4.2.0" && slices.Contains(wrongPlace[:], errno):
 		return status(deliver.Bounced, "5.2.0", reason)
 	}
 	return status(deliver.Deferred, known.DSN, reason)
 }
 
-// targetName tells the targets of a recipient apart.
+// targetName tells the targets of a recipient apart. A mailbox is the same
+// whoever it is for, and a command has its user in it.
 func targetName(t *route.LocalTarget) string {
 	switch t.Kind {
 	case route.LocalMailbox:
@@ -252,5 +262,5 @@ func targetName(t *route.LocalTarget) string {
 	case route.LocalCommand:
 		return "command " + t.Command.User + " " + t.Command.Line
 	}
-	return t.Transport + " " + t.NextHop + " " + t.Reason
+	return t.Transport + " " + t.NextHop + " " + t.Recipient + " " + t.Reason
 }

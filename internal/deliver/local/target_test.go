@@ -85,6 +85,27 @@ func TestTransport(t *testing.T) {
 	}
 }
 
+// TestTransportOfTwo: an alias of two users whose mail another transport delivers
+// gives it both of them, once each.
+func TestTransportOfTwo(t *testing.T) {
+	other := &agent{status: deliver.Status{Kind: deliver.Sent, DSN: "2.0.0", Reason: "250 Ok"}}
+	to := func(name string) route.LocalTarget {
+		return route.LocalTarget{Kind: route.LocalTransport, Transport: "lmtp", NextHop: "unix:private/lmtp", Recipient: name + "@local.example"}
+	}
+	r := resolver{targets: []route.LocalTarget{to("john"), to("jack"), {Kind: route.LocalDefer, DSN: "4.2.0", Reason: "not now"}}}
+	a := newAgent(r, body, func(o *Options) { o.Agent = func(string) (deliver.Agent, bool) { return other, true } })
+	for range 2 {
+		deliverOne(t, a, "team@local.example")
+	}
+	var got []string
+	for _, asked := range other.asked {
+		got = append(got, asked.Recipients[0].Address)
+	}
+	if diff := cmp.Diff([]string{"john@local.example", "jack@local.example"}, got); diff != "" {
+		t.Errorf("recipients (-want +got):\n%s", diff)
+	}
+}
+
 // TestPartsOnce: when one target of several has to wait, the others do not get
 // the message again.
 func TestPartsOnce(t *testing.T) {

@@ -30,8 +30,9 @@
 // deleted, in the time between is not found: it is delivered again.
 //
 // Missing directories below the base are made: the Maildir with its parents,
-// tmp, new and cur. The base itself never is: when it is missing (a file system
-// that is not mounted) mail waits.
+// tmp, new and cur. The base itself never is: when virtual_mailbox_base is missing
+// (a file system that is not mounted) mail waits; without mail_spool_directory the
+// local agent bounces it (5.2.0), as Postfix does.
 //
 // Nothing is synced where spool.SyncMode says Shared; the file is described in
 // the Receipt, and the spool keeps the message until a checkpoint has made it

@@ -35,7 +35,7 @@ func failure(doing string, err error) *Error {
 	case errors.Is(err, privsep.ErrRoot), errors.Is(err, privsep.ErrNotRoot):
 		e.DSN = "4.3.5"
 	}
-	e.Reason = doing + ": " + errorText(err)
+	e.Reason = doing + ": " + ErrorText(err)
 	return e
 }
 
@@ -44,9 +44,9 @@ func refusal(dsn, reason string) *Error {
 	return &Error{DSN: dsn, Reason: reason, Temporary: true}
 }
 
-// errorText is the text of an error number as strerror(3) writes it, with a
+// ErrorText is the text of an error number as strerror(3) writes it, with a
 // capital letter; any other error is shown as it is.
-func errorText(err error) string {
+func ErrorText(err error) string {
 	var errno unix.Errno
 	if !errors.As(err, &errno) {
 		return err.Error()

@@ -30,12 +30,15 @@ type content struct {
 }
 
 func (d *maildir) deliver(m *Message) (Receipt, error) {
+	stem, err := m.stem()
+	if err != nil {
+		return Receipt{}, err
+	}
 	if err := d.open(m.Durable); err != nil {
 		return Receipt{}, err
 	}
 	defer unix.Close(d.tmp)
 	defer unix.Close(d.new)
-	stem := m.stem()
 	if m.Attempt > 0 {
 		receipt, err := d.findEarlier(m, stem)
 		if receipt.Repeated || err != nil {

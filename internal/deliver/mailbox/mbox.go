@@ -109,9 +109,16 @@ func openFailed(box *route.Mailbox, err error) error {
 	case errors.Is(err, unix.ELOOP):
 		return refusal("4.2.0", "destination "+box.Path+" is a symbolic link")
 	case errors.Is(err, unix.ENXIO), errors.Is(err, unix.EISDIR):
-		return refusal("4.2.0", "destination "+box.Path+" is not a regular file")
+		return notRegular(box, err)
 	}
 	return failure("open "+box.Path, err)
+}
+
+// notRegular has the error of the system for those who have their own words.
+func notRegular(box *route.Mailbox, err error) error {
+	e := refusal("4.2.0", "destination "+box.Path+" is not a regular file")
+	e.Err = err
+	return e
 }
 
 // check refuses what somebody else may have put in the place of the mailbox.
@@ -122,7 +129,7 @@ func (f *mboxFile) check() error {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return refusal("4.2.0", "destination "+f.box.Path+" is not a regular file")
+		return notRegular(f.box, unix.ENXIO) // as a pipe that nobody reads
 	case st.Nlink > 1:
 		return refusal("4.2.0", "destination "+f.box.Path+" has several names (hard links)")
 	case f.box.File && st.Mode&0o111 != 0:

@@ -223,6 +223,7 @@ func TestSpoolGroup(t *testing.T) {
 		ok   bool
 	}{
 		{"group may write", 0o2775, "john", "john", true},
+		{"not the user's file", 0o2775, "jane", "john", false},
 		{"nobody may write", 0o2755, "john", "john", false},
 		{"not a system user", 0o2775, "john", "", false},
 		{"not directly below", 0o2775, "sub/john", "john", false},
@@ -242,7 +243,16 @@ func TestSpoolGroup(t *testing.T) {
 			}
 			box := newBox(base, tt.rel, route.Mbox)
 			box.User = tt.user
-			_, err := newStore(t, nil).Deliver(t.Context(), box, newMessage())
+			for name, lend := range map[string]func(*route.Mailbox, int) bool{
+				"nil": nil, "no": func(*route.Mailbox, int) bool { return false },
+			} {
+				if _, err := newStore(t, func(o *Options) { o.Lend = lend }).Deliver(t.Context(), box, newMessage()); err == nil {
+					t.Errorf("Lend %s: the group was lent", name)
+				}
+			}
+			_, err := newStore(t, func(o *Options) {
+				o.Lend = func(b *route.Mailbox, gid int) bool { return b.Base == base && gid == mail }
+			}).Deliver(t.Context(), box, newMessage())
 			if (err == nil) != tt.ok {
 				t.Fatalf("Deliver = %v, want success %v", err, tt.ok)
 			}

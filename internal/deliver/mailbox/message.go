@@ -118,15 +118,18 @@ func FromLine(sender string, t time.Time) []byte {
 }
 
 // stem is the part of a Maildir name that identifies the delivery, up to the
-// point before the host name.
-func (m *Message) stem() string {
+// point before the host name. An id that would lead elsewhere is refused.
+func (m *Message) stem() (string, error) {
+	if strings.IndexByte(m.ID, '/') >= 0 || strings.IndexByte(m.ID, 0) >= 0 {
+		return "", refusal("4.3.5", "queue id "+strconv.Quote(m.ID)+" is no part of a file name")
+	}
 	b := make([]byte, 0, 64)
 	b = strconv.AppendInt(b, m.Arrival.Unix(), 10)
 	b = append(b, ".Q"...)
 	b = append(b, m.ID...)
 	b = append(b, 'R')
 	b = strconv.AppendInt(b, int64(m.Index), 10)
-	return string(b)
+	return string(b), nil
 }
 
 // fileName is the Maildir name; copy counts files of that name found damaged.

@@ -34,6 +34,9 @@ type Options struct {
 	// Mode says whether deliveries below a path have to be synced one by one
 	// (mailbox_sync). It is asked once for each device; nil: spool.SyncMode.
 	Mode func(path string) spool.Mode
+	// Lend says whether the directory of an mbox, a mail spool directory, may lend
+	// its group to the user while the file is written; nil: it never does.
+	Lend func(box *route.Mailbox, gid int) bool
 	Now  func() time.Time // nil: time.Now
 	// Sleep waits for a lock and returns early with the error of ctx; nil: by
 	// the clock.
@@ -195,14 +198,15 @@ func (s *Store) as(id privsep.Identity, f func() error) error {
 
 // identity is the owner of the mailbox. A mail spool directory that its group
 // may write to (/var/mail is root:mail 2775) lends its group for as long as the
-// file in it is written, since the lock file has to be made beside it.
+// user's own file in it is written, since the lock file has to be made beside it.
+// Which directories are such, Options.Lend knows.
 func (s *Store) identity(box *route.Mailbox, rel string) privsep.Identity {
 	id := privsep.Identity{UID: box.UID, GID: box.GID}
-	if box.Format != route.Mbox || box.User == "" || strings.Contains(rel, "/") {
+	if s.o.Lend == nil || box.Format != route.Mbox || rel != box.User || strings.Contains(rel, "/") {
 		return id
 	}
 	var st unix.Stat_t
-	if unix.Stat(box.Base, &st) == nil && st.Mode&0o022 == 0o020 && st.Gid > 0 {
+	if unix.Stat(box.Base, &st) == nil && st.Mode&0o022 == 0o020 && st.Gid > 0 && s.o.Lend(box, int(st.Gid)) {
 		id.Groups = []int{box.GID, int(st.Gid)}
 	}
 	return id

@@ -157,8 +157,10 @@ func TestResults(t *testing.T) {
 		{"sent", "user=u argv=cmd", body, nil, "a@b.test c@d.test", sent, "", 1},
 		{"sent, final", "user=u flags=X argv=cmd", body, nil, "a@b.test", final, "", 1},
 		{"sent, with output", "user=u argv=cmd", body, output("all well\n"), "a@b.test", said, "", 1},
-		{"exit status", "user=u argv=cmd x", body, func(o *Options, _ *deliver.Request) { o.Runner.(*runner).result.Status = 9 }, "a@b.test",
-			deliver.Status{Kind: deliver.Bounced, DSN: "5.3.0", Reason: `Command died with status 9: "cmd"`, Relay: "svc"}, "", 1},
+		{"exit status", "user=u argv=cmd x", body, func(o *Options, _ *deliver.Request) {
+			o.Runner.(*runner).result = command.Result{Status: 9, Output: []byte("from pipe\n")}
+		}, "a@b.test c@d.test", deliver.Status{Kind: deliver.Bounced, DSN: "5.3.0", Relay: "svc", Output: "from pipe",
+			Reason: `Command died with status 9: "cmd". Command output: from pipe`}, "", 1},
 		{"too large", "user=u size=122 argv=cmd", body, nil, "a@b.test", deliver.Status{Kind: deliver.Bounced, DSN: "5.2.3", Reason: "message too large", Relay: "svc"}, "", 0},
 		{"not too large", "user=u size=123 argv=cmd", body, nil, "a@b.test", sent, "", 1},
 		{"D for several", "user=u flags=D argv=cmd", body, nil, "a@b.test c@d.test", wait, "master.cf:7: service svc: pipe flag `D' requires svc_destination_recipient_limit = 1", 0},

@@ -15,8 +15,8 @@ import (
 )
 
 // connect opens a session with an address, or says why not. A handshake that
-// fails where TLS is only tried is followed by a connection in clear (postconf
-// smtp_tls_security_level, may).
+// fails where TLS is only tried (postconf smtp_tls_security_level, may) is
+// followed by a connection in clear, if that is allowed.
 func (d *delivery) connect(ctx context.Context, t target, start time.Time) (*session, *deliver.Status) {
 	a := d.a
 	policy, status := a.policy(ctx, t)
@@ -28,10 +28,14 @@ func (d *delivery) connect(ctx context.Context, t target, start time.Time) (*ses
 		return nil, status
 	}
 	s, err := a.open(ctx, t, policy, auth)
-	if e, ok := errors.AsType[*smtpc.Error](err); ok && !policy.Required && !policy.Wrapper &&
-		(e.Kind == smtpc.TLSHandshake || e.Kind == smtpc.TLSUnverified) && ctx.Err() == nil {
-		a.o.Log.Infof("Cannot start TLS with %s: %v; going on in clear", t.relay, e.Err)
-		s, err = a.open(ctx, t, smtpc.TLS{}, auth)
+	inClear := false
+	if e, ok := errors.AsType[*smtpc.Error](err); ok && noTLS(e) && ctx.Err() == nil {
+		if inClear = auth == nil && d.mayGoInClear(policy); inClear {
+			a.o.Log.Infof("Cannot start TLS with %s: %v; going on in clear", t.relay, e.Err)
+			s, err = a.open(ctx, t, smtpc.TLS{}, nil)
+		} else {
+			a.o.Log.Infof("Cannot start TLS with %s: %v", t.relay, e.Err)
+		}
 	}
 	if _, ok := errors.AsType[*smtpc.Error](err); ok || err == nil {
 		d.sessions++
@@ -46,7 +50,20 @@ func (d *delivery) connect(ctx context.Context, t target, start time.Time) (*ses
 	}
 	s.born = a.o.Now()
 	s.setup = s.born.Sub(start)
+	s.single = inClear
 	return s, nil
+}
+
+// noTLS reports whether TLS was begun and did not come about.
+func noTLS(e *smtpc.Error) bool {
+	return e.Kind == smtpc.TLSHandshake || e.Kind == smtpc.TLSUnverified || e.Kind == smtpc.TimedOut && e.Phase == smtpc.StartTLS
+}
+
+// mayGoInClear reports whether TLS is only tried, and the message has waited for
+// it long enough: whoever disturbs a handshake only delays what is fresh.
+func (d *delivery) mayGoInClear(policy smtpc.TLS) bool {
+	wait, age := d.a.o.ClearAfter, d.a.o.Now().Sub(d.r.Message.Envelope.Arrival)
+	return !policy.Required && !policy.Wrapper && wait > 0 && age >= wait
 }
 
 // open dials and says hello. An error is an *smtpc.Error, or one of dialling.

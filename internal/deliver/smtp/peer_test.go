@@ -165,6 +165,9 @@ func (p *peer) serve(conn net.Conn) {
 		if !say(reply) {
 			return
 		}
+		if verb == "STARTTLS" && strings.HasPrefix(reply, "2") {
+			return // it knows nothing of TLS
+		}
 		if verb == "DATA" && strings.HasPrefix(reply, "354") && !p.message(r, rcpts, say) {
 			return
 		}

@@ -15,6 +15,7 @@ type session struct {
 	born   time.Time
 	setup  time.Duration // what it took to get here; 0 when it was kept
 	kept   bool          // came out of the pool
+	single bool          // not for another message: that one may insist on TLS
 	expiry *time.Timer   // while it is in the pool
 }
 
@@ -80,7 +81,7 @@ func (p *pool) release(k poolKey, s *session) {
 
 func (p *pool) keep(k poolKey, s *session) bool {
 	o := p.o
-	if !s.client.Usable() || o.CacheTime <= 0 || o.CacheUses > 0 && s.client.Uses() >= o.CacheUses ||
+	if s.single || !s.client.Usable() || o.CacheTime <= 0 || o.CacheUses > 0 && s.client.Uses() >= o.CacheUses ||
 		o.CacheLife > 0 && o.Now().Sub(s.born) >= o.CacheLife {
 		return false
 	}

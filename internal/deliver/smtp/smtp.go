@@ -49,6 +49,18 @@
 //
 // A probe ends behind RCPT.
 //
+// # In clear
+//
+// Where TLS is only tried (level may) a handshake that fails defers the message,
+// and once that is minimal_backoff_time old it goes out in clear, over a
+// connection of its own. Where there are credentials for the server it waits
+// for TLS, for they would be in clear too.
+//
+// # Results
+//
+// Replies are shown with all their lines and codes, one behind the other, as
+// Postfix does: "550-5.1.1 no such user 550 5.1.1 here".
+//
 // Not here: rewriting of addresses on the way out (smtp_generic_maps), header
 // checks, smtp_reply_filter, tables of servers whose offers are overlooked
 // (smtp_discard_ehlo_keyword_address_maps), XFORWARD.
@@ -118,7 +130,11 @@ type Options struct {
 	// is called for every host before a connection is made. An error defers, and
 	// the next host is tried: a *PolicyError says why, any other is the mistake
 	// of this configuration, and is logged. nil: no TLS.
-	TLS          func(ctx context.Context, nextHop string, host Host) (smtpc.TLS, error)
+	TLS func(ctx context.Context, nextHop string, host Host) (smtpc.TLS, error)
+	// ClearAfter is the age of a message from which on it goes out in clear when
+	// TLS is only tried and the handshake fails (minimal_backoff_time). A younger
+	// one, and one whose server is to get credentials, waits. 0: they all wait.
+	ClearAfter   time.Duration
 	LogTLS       bool // smtp_tls_loglevel above 0: a line for every encrypted connection
 	NoteStartTLS bool // smtp_tls_note_starttls_offer
 	// Credentials are looked up for a host (smtp_sasl_auth_enable,

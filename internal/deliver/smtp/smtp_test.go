@@ -32,10 +32,12 @@ func TestStatus(t *testing.T) {
 			"sent dsn=2.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (250 2.0.0 Ok: queued as 1) mta=127.0.0.1 diagnostic=250 2.0.0 Ok: queued as 1",
 			"sent dsn=2.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (250 2.0.0 Ok: queued as 1) mta=127.0.0.1 diagnostic=250 2.0.0 Ok: queued as 1",
 		}},
-		{"one refused", &peer{reply: map[string]string{"RCPT TO:<b@test>": "550-5.1.1 no\r\n550 5.1.1 such user"}}, []string{
+		{"one refused", &peer{reply: map[string]string{"RCPT TO:<b@test>": "550-5.1.1 no\r\n550-5.1.1 such\tuser\r\n550 here"}}, []string{
 			"sent dsn=2.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (250 2.0.0 Ok: queued as 1) mta=127.0.0.1 diagnostic=250 2.0.0 Ok: queued as 1",
-			"bounced dsn=5.1.1 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no such user (in reply to RCPT TO command)) mta=127.0.0.1 diagnostic=550 5.1.1 no such user",
+			"bounced dsn=5.1.1 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] said: 550-5.1.1 no 550-5.1.1 such?user 550 here (in reply to RCPT TO command)) mta=127.0.0.1 diagnostic=550-5.1.1 no 550-5.1.1 such?user 550 here",
 		}},
+		{"taken in several lines", &peer{reply: map[string]string{".": "250-2.0.0 Ok\r\n250 2.0.0 queued as 1"}}, twice(
+			"sent dsn=2.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (250-2.0.0 Ok 250 2.0.0 queued as 1) mta=127.0.0.1 diagnostic=250-2.0.0 Ok 250 2.0.0 queued as 1")},
 		{"one deferred, without codes", &peer{reply: map[string]string{"RCPT TO:<b@test>": "450 later"}}, []string{
 			"sent dsn=2.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (250 2.0.0 Ok: queued as 1) mta=127.0.0.1 diagnostic=250 2.0.0 Ok: queued as 1",
 			"deferred dsn=4.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] said: 450 later (in reply to RCPT TO command)) mta=127.0.0.1 diagnostic=450 later",
@@ -50,6 +52,8 @@ func TestStatus(t *testing.T) {
 			"bounced dsn=5.7.1 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] said: 554 5.7.1 ?[31mred??? (in reply to end of DATA command)) mta=127.0.0.1 diagnostic=554 5.7.1 ?[31mred???")},
 		{"greeting 554", &peer{greeting: "554 5.7.1 go away"}, twice(
 			"deferred dsn=4.7.1 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] refused to talk to me: 554 5.7.1 go away) destination mta=127.0.0.1 diagnostic=554 5.7.1 go away")},
+		{"greeting 554 in several lines", &peer{greeting: "554-5.7.1 go\r\n554 5.7.1 away"}, twice(
+			"deferred dsn=4.7.1 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] refused to talk to me: 554-5.7.1 go 554 5.7.1 away) destination mta=127.0.0.1 diagnostic=554-5.7.1 go 554 5.7.1 away")},
 		{"greeting 554 without code", &peer{greeting: "554 go away"}, twice(
 			"deferred dsn=4.0.0 relay=127.0.0.1[127.0.0.1]:PORT0 (host 127.0.0.1[127.0.0.1] refused to talk to me: 554 go away) destination mta=127.0.0.1 diagnostic=554 go away")},
 		{"HELO refused", &peer{reply: map[string]string{"EHLO": "502 what", "HELO": "550 5.7.0 no"}}, twice(

@@ -120,9 +120,10 @@ func (a *Agent) authRefused(s *deliver.Status, t target, r wire.Reply) {
 // and in reports.
 const maxReplyText = 1000
 
-// replyText is a reply as it is shown to people.
+// replyText is a reply as it is shown to people: all its lines with their codes,
+// on one line.
 func replyText(r wire.Reply) string {
-	text := printable(r.String())
+	text := printable(strings.ReplaceAll(r.Raw, "\n", " "))
 	if len(text) > maxReplyText {
 		text = strings.ToValidUTF8(text[:maxReplyText], "") + "..."
 	}

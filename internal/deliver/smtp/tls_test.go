@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	gosmtp "github.com/emersion/go-smtp"
 
@@ -96,7 +97,7 @@ func TestTLSLevels(t *testing.T) {
 		{"none", good, smtpc.TLS{}, "clear"},
 		{"may", good, pool(ca, tlsconf.May), "encrypted"},
 		{"may, not offered", nil, pool(ca, tlsconf.May), "clear"},
-		{"may, handshake fails", broken, pool(ca, tlsconf.May), "clear"},
+		{"may, handshake fails", broken, pool(ca, tlsconf.May), "4.7.5 Cannot start TLS: handshake failure"},
 		{"encrypt", good, pool(ca, tlsconf.Encrypt), "encrypted"},
 		{"encrypt, not offered", nil, pool(ca, tlsconf.Encrypt), "4.7.4 TLS is required, but was not offered by host 127.0.0.1[127.0.0.1]"},
 		{"encrypt, handshake fails", broken, pool(ca, tlsconf.Encrypt), "4.7.5 Cannot start TLS: handshake failure"},
@@ -119,8 +120,84 @@ func TestTLSLevels(t *testing.T) {
 			if got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
-			if fell := strings.Contains(log.String(), "going on in clear"); fell != (test.name == "may, handshake fails") {
+			if failed := strings.Contains(log.String(), "Cannot start TLS with"); failed != strings.HasPrefix(test.want, "4.7.5") {
 				t.Errorf("log %q", log)
+			}
+		})
+	}
+}
+
+// TestGoingOnInClear: a message that has waited goes out in clear when TLS is only
+// tried and does not come about, but never credentials.
+func TestGoingOnInClear(t *testing.T) {
+	tried := smtpc.TLS{Config: &tls.Config{InsecureSkipVerify: true}}
+	required := tried
+	required.Required = true
+	const failure = "4.7.5 Cannot start TLS: handshake failure"
+	for _, test := range []struct {
+		name     string
+		policy   smtpc.TLS
+		age      time.Duration
+		after    time.Duration
+		password bool
+		hang     bool
+		want     string // DSN and reason; "" when it went out
+	}{
+		{"old", tried, 300 * time.Second, 300 * time.Second, false, false, ""},
+		{"fresh", tried, 299 * time.Second, 300 * time.Second, false, false, failure},
+		{"old, with credentials", tried, time.Hour, 300 * time.Second, true, false, failure},
+		{"old, TLS is required", required, time.Hour, 300 * time.Second, false, false, failure},
+		{"never", tried, time.Hour, 0, false, false, failure},
+		{"old, no answer", tried, time.Hour, 300 * time.Second, false, true, ""},
+		{"old, no answer, with credentials", tried, time.Hour, 300 * time.Second, true, true,
+			"4.4.2 conversation with 127.0.0.1[127.0.0.1] timed out while performing the TLS handshake"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// A server that cannot do TLS though it offers it.
+			p := &peer{ehlo: "250-STARTTLS\r\n250-AUTH X-TOKEN\r\n"}
+			done := make(chan struct{})
+			if test.hang {
+				p.hook = func(line string) string {
+					if line == "STARTTLS" {
+						<-done
+					}
+					return ""
+				}
+			}
+			p.start(t, "tcp")
+			t.Cleanup(func() { close(done) })
+			now := time.Date(2026, 6, 3, 14, 5, 9, 0, time.UTC)
+			a := kept(t, func(o *Options) {
+				o.Now = func() time.Time { return now }
+				o.ClearAfter = test.after
+				if test.hang {
+					o.Session.Timeouts.StartTLS = 10 * time.Millisecond
+				}
+				o.TLS = func(context.Context, string, Host) (smtpc.TLS, error) { return test.policy, nil }
+				o.Credentials = func(context.Context, string, string, string) (string, string, bool, error) {
+					return "me", "secret", test.password, nil
+				}
+				o.Mechanism = func(_ context.Context, user, password string, _ smtpc.Server) (smtpc.Mechanism, error) {
+					return newToken(user, password), nil
+				}
+			})
+			for n := range 2 { // the second must not use the connection of the first
+				r := request("[127.0.0.1]:"+p.port(), "a@test")
+				r.Message.Envelope.Arrival = now.Add(-test.age)
+				s := a.Deliver(context.Background(), r)[0]
+				if test.want == "" && s.Kind != deliver.Sent || test.want != "" && (s.Kind != deliver.Deferred || s.DSN+" "+s.Reason != test.want) {
+					t.Errorf("got %s, want %q", show(s), test.want)
+				}
+				if connections, _ := p.counts(); test.want == "" && connections != 2*(n+1) {
+					t.Errorf("%d connections for %d messages", connections, n+1)
+				}
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			for _, line := range p.heard {
+				if strings.HasPrefix(line, "AUTH") {
+					t.Errorf("credentials in clear: %q", line)
+				}
 			}
 		})
 	}

@@ -49,8 +49,8 @@ func (t *Table) examine(ctx context.Context, opening bool) error {
 		t.told = t.saying
 		t.next.Store(t.o.Clock().Add(checkInterval).UnixNano())
 	}()
-	index, indexErr := statPath(t.index)
-	source, sourceErr := statPath(t.path)
+	index, indexErr := statPath(t.o, t.index)
+	source, sourceErr := statPath(t.o, t.path)
 	settled := opening || t.settled(source)
 	switch newer := source.modified().After(index.modified()); {
 	case t.text != nil && indexErr != nil && sourceErr != nil:
@@ -138,7 +138,7 @@ func (t *Table) answerFromIndex(ctx context.Context, index stamp) error {
 		return nil
 	case ctx.Err() != nil:
 		return err // the caller went away; that says nothing about the file
-	case errors.Is(err, fs.ErrNotExist) && t.keep():
+	case (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) && t.keep():
 		t.once(fmt.Sprintf("%v; the file opened before stays in use", err))
 		return nil
 	}
@@ -170,8 +170,8 @@ func (t *Table) become(m *mapping, rows *text.Table, trouble error) {
 	t.form.Store(unknownForm)
 }
 
-// keep lets an index answer whose name was removed, if it was not written
-// since it was mapped.
+// keep lets an index answer whose name was removed or cannot be seen any more, if
+// it was not written since it was mapped.
 func (t *Table) keep() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

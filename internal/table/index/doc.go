@@ -16,8 +16,11 @@
 // for a second, for an editor may be writing it, or been changing for five.
 //
 // A damaged index is a failing table, not a reason to ask the source text: it
-// may be older or be there no more. An index that was removed stays in use as
-// long as nothing takes its place.
+// may be older or be there no more. An index that was removed, or that may not be
+// opened any more, stays in use as long as nothing takes its place.
+//
+// Where this process may not look, Opener.Helper does, for each examination: once
+// a second, not for each look-up.
 //
 // # Keys and values
 //

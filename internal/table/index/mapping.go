@@ -61,11 +61,14 @@ func stampOf(st *syscall.Stat_t) stamp {
 	return stamp{uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim}
 }
 
-// statPath is the stamp of the file that now has that name.
-func statPath(path string) (stamp, error) {
-	var st syscall.Stat_t
-	err := retry(func() error { return syscall.Stat(path, &st) })
-	return stampOf(&st), err
+// statPath is the stamp of the file that now has that name, which only the
+// helper may be able to see.
+func statPath(o *table.Opener, path string) (stamp, error) {
+	info, err := o.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	return stampOf(info.Sys().(*syscall.Stat_t)), nil
 }
 
 // retry calls a system call until no signal interrupts it.
@@ -97,7 +100,7 @@ func openMapping(ctx context.Context, o *table.Opener, f Format, path string) (*
 func tryMapping(ctx context.Context, o *table.Opener, f Format, path string) (_ *mapping, err error) {
 	fd, err := openIndex(path, syscall.O_RDONLY)
 	if errors.Is(err, fs.ErrPermission) {
-		fd, err = openByOther(o, path, err)
+		fd, err = openByOther(o, path)
 	}
 	if err != nil {
 		return nil, err
@@ -112,7 +115,7 @@ func tryMapping(ctx context.Context, o *table.Opener, f Format, path string) (_ 
 		return nil, err
 	}
 	defer f.Lock.release(fd)
-	if err := m.settle(ctx, path); err != nil {
+	if err := m.settle(ctx, o, path); err != nil {
 		return nil, err
 	}
 	return m, m.load(f, path)
@@ -161,11 +164,11 @@ func openIndex(path string, flags int) (fd int, err error) {
 	return fd, nil
 }
 
-// openByOther opens an index that this process may not read; own is its error.
-func openByOther(o *table.Opener, path string, own error) (int, error) {
+// openByOther opens an index that this process may not read.
+func openByOther(o *table.Opener, path string) (int, error) {
 	file, err := o.OpenFile(path)
 	if err != nil {
-		return -1, own
+		return -1, table.OpenError("database "+path, err)
 	}
 	defer file.Close()
 	return unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
@@ -173,14 +176,14 @@ func openByOther(o *table.Opener, path string, own error) (int, error) {
 
 // settle takes the stamp of the file, at a time when any later change will give
 // it another one. errChanged: the name means another file by now.
-func (m *mapping) settle(ctx context.Context, path string) error {
+func (m *mapping) settle(ctx context.Context, o *table.Opener, path string) error {
 	for {
 		var st syscall.Stat_t
 		if err := retry(func() error { return syscall.Fstat(m.fd, &st) }); err != nil {
 			return table.OpenError("database "+path, err)
 		}
 		m.stamp = stampOf(&st)
-		named, err := statPath(path)
+		named, err := statPath(o, path)
 		if err != nil {
 			return table.OpenError("database "+path, err)
 		}

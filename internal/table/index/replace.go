@@ -169,7 +169,7 @@ func (b *Builder) openHeld(path string) (held, Lock, error) {
 // stillNamed reports whether path means the file behind the descriptor, or
 // nothing when that is -1.
 func stillNamed(path string, fd int) bool {
-	named, err := statPath(path)
+	named, err := statPath(&table.Opener{}, path)
 	if fd < 0 {
 		return errors.Is(err, fs.ErrNotExist)
 	}

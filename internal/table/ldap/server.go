@@ -5,10 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -118,17 +116,26 @@ func readTLS(o *table.Opener, s *cf.Settings, l *login) error {
 		if key == "" {
 			return s.Wrong(paramCert, fmt.Errorf("%s must name the key of this certificate", paramKey))
 		}
-		pair, err := tls.LoadX509KeyPair(o.Path(cert), o.Path(key))
-		var file *fs.PathError
-		if errors.As(err, &file) {
-			err = table.OpenError(file.Path, err)
-		}
+		pair, err := keyPair(o, o.Path(cert), o.Path(key))
 		if err != nil {
 			return s.Wrong(paramCert, err)
 		}
 		l.tls.Certificates = []tls.Certificate{pair}
 	}
 	return nil
+}
+
+// keyPair reads a certificate and its key.
+func keyPair(o *table.Opener, cert, key string) (tls.Certificate, error) {
+	text, err := o.ReadFile(cert)
+	if err != nil {
+		return tls.Certificate{}, table.OpenError(cert, err)
+	}
+	secret, err := o.ReadFile(key)
+	if err != nil {
+		return tls.Certificate{}, table.OpenError(key, err)
+	}
+	return tls.X509KeyPair(text, secret)
 }
 
 // tlsFor are the TLS settings for a server.
@@ -151,7 +158,7 @@ func readCAs(o *table.Opener, s *cf.Settings) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if file != "" {
 		path := o.Path(file)
-		text, err := os.ReadFile(path)
+		text, err := o.ReadFile(path)
 		if err != nil {
 			return nil, s.Wrong(paramCAFile, table.OpenError(path, err))
 		}
@@ -163,7 +170,7 @@ func readCAs(o *table.Opener, s *cf.Settings) (*x509.CertPool, error) {
 		return pool, nil
 	}
 	path, found := o.Path(dir), false
-	entries, err := os.ReadDir(path)
+	entries, err := o.ReadDir(path)
 	if err != nil {
 		return nil, s.Wrong(paramCADir, table.OpenError(path, err))
 	}
@@ -171,7 +178,7 @@ func readCAs(o *table.Opener, s *cf.Settings) (*x509.CertPool, error) {
 		if !hashed.MatchString(e.Name()) {
 			continue
 		}
-		text, err := os.ReadFile(filepath.Join(path, e.Name()))
+		text, err := o.ReadFile(filepath.Join(path, e.Name()))
 		found = err == nil && pool.AppendCertsFromPEM(text) || found
 	}
 	if !found {

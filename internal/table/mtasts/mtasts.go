@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -55,7 +54,7 @@ func open(o *table.Opener, name string, use table.Use) (*stsTable, error) {
 	if err != nil {
 		return nil, s.Wrong(paramServers, errors.Unwrap(err)) // it names the parameter already
 	}
-	roots, err := readRoots(s.Get(paramCAfile))
+	roots, err := readRoots(o, s.Get(paramCAfile))
 	if err != nil {
 		return nil, s.Wrong(paramCAfile, err)
 	}
@@ -99,11 +98,11 @@ func param(o *table.Opener, name string) string {
 }
 
 // readRoots reads a file of authorities; nil: those of the system.
-func readRoots(file string) (*x509.CertPool, error) {
+func readRoots(o *table.Opener, file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := o.ReadFile(file)
 	if err != nil {
 		return nil, table.OpenError(file, err)
 	}

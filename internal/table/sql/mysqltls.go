@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -49,7 +48,11 @@ func (m *mysqlTable) tls(options map[string]string) (*tls.Config, error) {
 	case ca.path != "":
 		check.roots, err = m.roots(ca.param, []string{ca.path})
 	case path.path != "":
-		files, _ := filepath.Glob(filepath.Join(path.path, "*"))
+		var files []string
+		list, _ := m.opener.ReadDir(path.path) // without files nobody is trusted
+		for _, e := range list {
+			files = append(files, filepath.Join(path.path, e.Name()))
+		}
 		check.roots, err = m.roots(path.param, files)
 	case !names:
 		return config, nil
@@ -76,7 +79,15 @@ func (m *mysqlTable) clientCertificate(config *tls.Config, cert, key tlsFile) er
 	if key.path == "" {
 		key = cert // one file may hold both
 	}
-	pair, err := tls.LoadX509KeyPair(cert.path, key.path)
+	text, err := m.opener.ReadFile(cert.path)
+	var secret []byte
+	if err == nil {
+		secret, err = m.opener.ReadFile(key.path)
+	}
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.X509KeyPair(text, secret)
+	}
 	if err != nil {
 		return m.settings.Wrong(cert.param, fmt.Errorf("certificate %s with key %s: %w", cert.path, key.path, err))
 	}
@@ -88,7 +99,7 @@ func (m *mysqlTable) clientCertificate(config *tls.Config, cert, key tlsFile) er
 func (m *mysqlTable) roots(param string, files []string) (*x509.CertPool, error) {
 	pool, found := x509.NewCertPool(), false
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := m.opener.ReadFile(file)
 		if err != nil && len(files) == 1 {
 			return nil, m.settings.Wrong(param, table.OpenError(file, err))
 		}

@@ -30,6 +30,7 @@ const maxIncludes = 10
 // Of an option that is there twice the last one counts. In names - and _ are
 // the same, and "loose-" in front is left out.
 type optionReader struct {
+	opener *table.Opener
 	groups []string
 	values map[string]string
 }
@@ -45,7 +46,7 @@ func (m *mysqlTable) readOptions() map[string]string {
 	if file == "" && group == "" {
 		return nil
 	}
-	r := &optionReader{groups: []string{"client", "client-server", "client-mariadb", group}, values: make(map[string]string)}
+	r := &optionReader{opener: m.opener, groups: []string{"client", "client-server", "client-mariadb", group}, values: make(map[string]string)}
 	if file != "" {
 		if err := r.readFile(m.opener.Path(file), 0); err != nil {
 			m.opener.Warn("%v; the table is used without these options", m.settings.Wrong(paramFile, err))
@@ -61,7 +62,7 @@ func (m *mysqlTable) readOptions() map[string]string {
 }
 
 func (r *optionReader) readFile(path string, depth int) error {
-	f, err := os.Open(path)
+	f, err := r.opener.OpenFile(path)
 	if err != nil {
 		return table.OpenError(path, err)
 	}
@@ -119,7 +120,7 @@ func (r *optionReader) directive(text, path string, depth int) error {
 	if word == "include" {
 		return r.readFile(argument, depth+1)
 	}
-	files, err := os.ReadDir(argument) // sorted
+	files, err := r.opener.ReadDir(argument) // sorted
 	if err != nil {
 		return table.OpenError(argument, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"postern/internal/table"
 )
 
 const optionText = `# a comment
@@ -60,7 +62,7 @@ func TestOptionFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r := &optionReader{groups: []string{"client"}, values: make(map[string]string)}
+	r := &optionReader{opener: &table.Opener{}, groups: []string{"client"}, values: make(map[string]string)}
 	if err := r.readFile(dir+"/my.cnf", 0); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +96,7 @@ func TestOptionLoop(t *testing.T) {
 	if err := os.WriteFile(path, []byte("[client]\n!include my.cnf\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r := &optionReader{groups: []string{"client"}, values: make(map[string]string)}
+	r := &optionReader{opener: &table.Opener{}, groups: []string{"client"}, values: make(map[string]string)}
 	if err := r.readFile(path, 0); err == nil || !strings.Contains(err.Error(), "more than 10 files that include one another") {
 		t.Errorf("readFile: %v", err)
 	}
@@ -106,7 +108,7 @@ func FuzzOptionFile(f *testing.F) {
 	f.Add(optionText)
 	f.Add("[client]\nx='\\\n!include\n!includedir /\n[")
 	f.Fuzz(func(t *testing.T, text string) {
-		r := &optionReader{groups: []string{"client"}, values: make(map[string]string)}
+		r := &optionReader{opener: &table.Opener{}, groups: []string{"client"}, values: make(map[string]string)}
 		err := r.read(strings.NewReader(text), "my.cnf", maxIncludes)
 		if err != nil && !strings.HasPrefix(err.Error(), "my.cnf, line ") {
 			t.Errorf("error %q does not name the file", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -84,9 +85,9 @@ type handle struct {
 
 // connect opens the file and prepares the query.
 func (t *sqliteTable) connect() (*handle, error) {
-	info, err := os.Stat(t.path)
+	info, err := readable(t.path)
 	if err != nil {
-		return nil, t.settings.Wrong(paramPath, fmt.Errorf("%w: the database must exist and be readable, it is never created", table.OpenError(t.path, err)))
+		return nil, t.settings.Wrong(paramPath, err)
 	}
 	c, err := openSQLiteConn(t.path, t.statement, len(t.query.values))
 	if err != nil {
@@ -98,6 +99,21 @@ func (t *sqliteTable) connect() (*handle, error) {
 		h.unmade <- struct{}{}
 	}
 	return h, nil
+}
+
+// readable looks whether this process may read a database file. SQLite opens it
+// by its name, and files beside it, so that nobody else can open it for us.
+func readable(path string) (os.FileInfo, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w: the server reads it as the user that it runs as (mail_owner): give that user the right to read the file and to enter its directory",
+			table.OpenError(path, err))
+	case err != nil:
+		return nil, fmt.Errorf("%w: the database must exist and be readable, it is never created", table.OpenError(path, err))
+	}
+	defer f.Close()
+	return f.Stat()
 }
 
 // take returns a connection, which goes back to h.free. When all are in use and

@@ -14,7 +14,9 @@
 // other failure is an *Error, that folding follows Use.Fold, and that each
 // result says where it was written.
 //
-// It imports origin and table.
+// Closed is a directory that its user may not enter, for types that have files.
+//
+// It imports origin, privsep and table.
 package tabletest
 
 import (
