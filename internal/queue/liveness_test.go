@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"postern/internal/deliver"
+	"postern/internal/spool"
 )
 
 // weather is an agent whose destinations have bad days until a time, and then
@@ -122,5 +123,90 @@ func (b *bench) disturb(step, i int, p Parameters) {
 		time.Sleep(17 * time.Second)
 	default:
 		time.Sleep(time.Second)
+	}
+}
+
+// TestParkedBehindHeld: what is parked behind messages that are then put on hold
+// is tried when its turn comes.
+func TestParkedBehindHeld(t *testing.T) {
+	mem, agent := newMemory(), newMeter()
+	mem.agent = agent.hanging()
+	tr := mem.virtual()
+	tr.Processes = 1
+	mem.transport["virtual"] = tr
+	p := defaults
+	p.ActiveLimit = 30
+	run(t, mem, p, func(b *bench) {
+		b.send("s@example.org", "x@hangs.example")
+		for range 10 {
+			b.send("s@example.org", "x@a.example")
+		}
+		b.apply(Hold, Filter{Recipient: "@a.example"}, 10)
+		last := b.send("s@example.org", "x@a.example")
+		time.Sleep(time.Hour + time.Second)
+		synctest.Wait()
+		b.wantSettled(last, 1)
+	})
+}
+
+// watched is a store that lets something happen right after it was asked.
+type watched struct {
+	*memory
+	peeked func(spool.Waiting)
+}
+
+func (w *watched) Peek(number uint64) (spool.Waiting, bool) {
+	answer, ok := w.memory.Peek(number)
+	if f := w.peeked; f != nil {
+		w.peeked = nil
+		f(answer)
+	}
+	return answer, ok
+}
+
+// TestOrdersWhileLookedAt gives orders in the moment in which the queue has
+// looked at a message, and thinks that it is not to be tried.
+func TestOrdersWhileLookedAt(t *testing.T) {
+	for _, a := range []Action{Retry, Release, Expire, Bounce} {
+		t.Run(fmt.Sprint(a), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := newMemory()
+				store := &watched{memory: mem}
+				o := mem.options(defaults)
+				o.Store = store
+				q := New(o)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { defer close(ended); _ = q.Run(ctx) }()
+				b := &bench{T: t, memory: mem, q: q, ctx: ctx}
+				msg := b.send("s@example.org", "late@a.example")
+				if a == Release {
+					b.apply(Hold, only(msg), 1)
+				} else { // its first alarm will be void
+					time.Sleep(250 * time.Second)
+					q.FlushMessage(msg.ID)
+					synctest.Wait()
+				}
+				tries := len(b.logged("status=deferred"))
+				given := false
+				store.peeked = func(spool.Waiting) {
+					given = true
+					b.apply(a, only(msg), 1)
+				}
+				time.Sleep(51 * time.Second)
+				if a == Release {
+					time.Sleep(260 * time.Second)
+				}
+				synctest.Wait()
+				if !given {
+					t.Fatal("the queue has not looked")
+				}
+				if n := len(b.logged("status=deferred")); n != tries+1 {
+					t.Errorf("%d tries after the order, want 1", n-tries)
+				}
+				cancel()
+				<-ended
+			})
+		})
 	}
 }

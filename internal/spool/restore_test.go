@@ -41,9 +41,13 @@ func oldSpool(t *testing.T) (*simDisk, map[string]Pending) {
 			}
 		}
 	}
+	s.checkpointing.Lock()
+	s.mu.Lock()
 	if len(s.snapshots) != keepSnapshots || s.holes <= s.first().gen {
-		t.Fatalf("%d snapshots, hole %d, first %d", len(s.snapshots), s.holes, s.first().gen)
+		t.Errorf("%d snapshots, hole %d, first %d", len(s.snapshots), s.holes, s.first().gen)
 	}
+	s.mu.Unlock()
+	s.checkpointing.Unlock()
 	all := pendingOf(s)
 	d.kill()
 	s.Close()
