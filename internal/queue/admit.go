@@ -234,6 +234,7 @@ func (q *Queue) unload(ctx context.Context) {
 	now := q.options.Now()
 	q.mu.Lock()
 	items, counts := q.evict(now)
+	q.admit()
 	if q.active >= q.parameters.activeLimit() {
 		parked, taken := q.unloadLanes(now)
 		items, counts = append(items, parked...), append(counts, taken...)

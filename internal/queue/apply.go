@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -110,6 +111,10 @@ func (q *Queue) apply(ctx context.Context, a Action, numbers []uint64) (int, err
 	}
 	q.mark(a, list)
 	_, err := q.options.Store.Commit(ctx, a.change(list))
+	if errors.Is(err, spool.ErrUnwritten) {
+		q.logs.super.Warningf("%d messages %s, which is written when there is space: %v", len(list), a.word(), err)
+		err = nil
+	}
 	q.settle(a, list, err == nil)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", a.word(), err)

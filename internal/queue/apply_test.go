@@ -440,3 +440,21 @@ func TestDeferTransports(t *testing.T) {
 		b.wantSettled(msg, 1)
 	})
 }
+
+// TestOrdersOnAFullDisk: what the store has taken, but could not write yet, is done.
+func TestOrdersOnAFullDisk(t *testing.T) {
+	m := newMemory()
+	run(t, m, defaults, func(b *bench) {
+		msg := b.send("s@example.org", "late@a.example")
+		m.mu.Lock()
+		m.unwritten = true
+		m.mu.Unlock()
+		b.apply(Hold, only(msg), 1)
+		b.wantState(msg, Held)
+		b.apply(Delete, only(msg), 1)
+		b.wantGone(msg)
+		if len(b.logged("which is written when there is space")) != 2 {
+			t.Error("the log does not say that it is not on the disk yet")
+		}
+	})
+}

@@ -29,6 +29,7 @@ func (q *Queue) dispatch(ctx context.Context, it *item) {
 		q.mu.Unlock()
 		return
 	}
+	it.pass.placed = time.Time{}
 	nobody := it.pass.left == 0
 	var r results
 	if it.pass.halted {
@@ -102,6 +103,7 @@ func (q *Queue) place(it *item, ways []routedRecipient, r *results) (no []refuse
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p := &it.pass
+	p.placed = now
 	for i := range ways {
 		way := &ways[i]
 		t := q.transport(way.Transport)

@@ -32,13 +32,5 @@ func (f *fifo[T]) pop() T {
 // first is the oldest value, which has to exist.
 func (f *fifo[T]) first() T { return f.items[f.head] }
 
-// last is the youngest value, or the zero value when there is none.
-func (f *fifo[T]) last() (v T) {
-	if f.len() > 0 {
-		v = f.items[len(f.items)-1]
-	}
-	return v
-}
-
 // all are the values, the oldest first.
 func (f *fifo[T]) all() []T { return f.items[f.head:] }

@@ -34,6 +34,7 @@ type memory struct {
 	lines    []string
 
 	refuse    func(spool.Change) error // what Commit says
+	unwritten bool                     // Commit takes changes without New, and cannot write them
 	ill       error                    // what Err says
 	noSubmit  error
 	notFor    string // submissions for this recipient fail
@@ -160,6 +161,9 @@ func (m *memory) Commit(ctx context.Context, c spool.Change) ([]*spool.Message, 
 		msg := m.put(n.Envelope, m.texts[n.Envelope.MessageID])
 		m.states[msg.Number].Held = n.Held
 		fresh = append(fresh, msg)
+	}
+	if m.unwritten && len(c.New) == 0 {
+		return nil, spool.ErrUnwritten
 	}
 	return fresh, nil
 }

@@ -53,14 +53,15 @@ type item struct {
 // pass is one try of all recipients that are not done with.
 type pass struct {
 	began    time.Time
-	cursor   int      // recipients before it are routed
-	unrouted int      // recipients from cursor on that are not done with
-	left     int      // recipients without a recorded result, unrouted ones included
-	busy     int      // deliveries under way
-	paused   bool     // waits for results before more recipients are routed
-	halted   bool     // nothing more is begun
-	ended    bool     // somebody ends it, or has: nobody else may
-	shares   []*share // what waits in lanes, and some that were taken
+	cursor   int       // recipients before it are routed
+	unrouted int       // recipients from cursor on that are not done with
+	left     int       // recipients without a recorded result, unrouted ones included
+	busy     int       // deliveries under way
+	placed   time.Time // when the last portion was put into lanes; zero while one is routed
+	paused   bool      // waits for results before more recipients are routed
+	halted   bool      // nothing more is begun
+	ended    bool      // somebody ends it, or has: nobody else may
+	shares   []*share  // what waits in lanes, and some that were taken
 
 	// Recipients by their fate. told are sent ones that a report speaks of.
 	told, bounced, deferred, probed []verdict

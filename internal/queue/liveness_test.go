@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,6 +88,7 @@ func TestNothingIsForgotten(t *testing.T) {
 				recipients += n
 				b.add(e)
 				b.disturb(steps[i%len(steps)], i, p)
+				b.checkLoads()
 			}
 			time.Sleep(time.Until(w.clears))
 			if _, err := b.q.Apply(t.Context(), Release, Filter{}, nil); err != nil {
@@ -103,6 +105,36 @@ func TestNothingIsForgotten(t *testing.T) {
 			}
 		})
 	})
+}
+
+// checkLoads counts what waits in lanes and has room, and compares.
+func (b *bench) checkLoads() {
+	b.q.mu.Lock()
+	defer b.q.mu.Unlock()
+	for _, tr := range b.q.transports {
+		for key, l := range tr.lanes {
+			load, n := 0, 0
+			for _, s := range l.shares.turns.all() {
+				for ; s != nil; s = s.next {
+					if n++; s.item.weight > 0 {
+						load += len(s.recipients)
+					}
+				}
+			}
+			if load != l.load || n != l.shares.len() {
+				b.Errorf("%v: load %d and %d shares, want %d and %d", key, l.load, l.shares.len(), load, n)
+			}
+		}
+	}
+	var used [sizes]int
+	for _, it := range b.q.items {
+		used[it.size] += it.weight
+	}
+	for s := range used {
+		if used[s] != b.q.rooms[s].used {
+			b.Errorf("room %d: %d recipients, want %d", s, b.q.rooms[s].used, used[s])
+		}
+	}
 }
 
 // disturb does what may happen to a queue at any time.
@@ -152,14 +184,13 @@ func TestParkedBehindHeld(t *testing.T) {
 // watched is a store that lets something happen right after it was asked.
 type watched struct {
 	*memory
-	peeked func(spool.Waiting)
+	peeked atomic.Pointer[func()] // once
 }
 
 func (w *watched) Peek(number uint64) (spool.Waiting, bool) {
 	answer, ok := w.memory.Peek(number)
-	if f := w.peeked; f != nil {
-		w.peeked = nil
-		f(answer)
+	if f := w.peeked.Swap(nil); f != nil {
+		(*f)()
 	}
 	return answer, ok
 }
@@ -188,17 +219,14 @@ func TestOrdersWhileLookedAt(t *testing.T) {
 					synctest.Wait()
 				}
 				tries := len(b.logged("status=deferred"))
-				given := false
-				store.peeked = func(spool.Waiting) {
-					given = true
-					b.apply(a, only(msg), 1)
-				}
+				order := func() { b.apply(a, only(msg), 1) }
+				store.peeked.Store(&order)
 				time.Sleep(51 * time.Second)
 				if a == Release {
 					time.Sleep(260 * time.Second)
 				}
 				synctest.Wait()
-				if !given {
+				if store.peeked.Load() != nil {
 					t.Fatal("the queue has not looked")
 				}
 				if n := len(b.logged("status=deferred")); n != tries+1 {

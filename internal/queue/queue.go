@@ -23,17 +23,23 @@
 // of all others only a number, in the row of those that were never tried, or
 // with the time of the next try. When its turn comes a message is read from the
 // store, whose index is the truth about the next try and about what is on hold:
-// a number that is out of date is passed over. Messages with more than
-// RecipientMinimum recipients have RecipientLimit of them together, and one that
-// is larger than that is alone. The recipients of a message are routed in
-// portions of a thousand, so that the router and the lanes are there for others
-// too; its pass is one all the same, with one report.
+// a number that is out of date is passed over. The recipients of a message are
+// routed in portions of a thousand, so that the router and the lanes are there
+// for others too; its pass is one all the same, with one report.
+//
+// A message with more than RecipientMinimum recipients needs room for them, or
+// waits as a number. There is room for RecipientLimit of them in messages that
+// have up to a tenth of that, and elsewhere for five times as many in those that
+// have more: what is large keeps nobody waiting who is not. Where others wait for
+// their room, messages are taken back that wait for destinations only that do
+// not answer: what no delivery has begun with stands behind the others then.
 //
 // # Fairness
 //
-// A transport takes its lanes in turn, and a lane its messages in turn, so that
-// neither a busy destination nor a message with many recipients keeps others
-// waiting. Where the recipient limit is 1, every recipient address without its
+// A transport takes its lanes in turn, a lane its senders in turn, whatever the
+// extension of their address, and the messages of a sender in turn, so that
+// neither a busy destination, nor one sender's backlog, nor a message with many
+// recipients keeps others waiting. Where the recipient limit is 1, every recipient address without its
 // extension has a lane of its own. Tries that are not the first leave a fifth of
 // the active queue to new mail.
 //
@@ -50,7 +56,8 @@
 // other destination. With one destination alone one process stays free, when
 // there are four or more. Nor can they fill the active queue: where nobody
 // knows that a destination answers, a tenth of the active queue may wait for it,
-// and what is more is parked as a number until there is room.
+// and a twentieth of the room for recipients that is left; what is more is parked
+// as a number until there is room.
 //
 // # Trying again
 //
@@ -90,7 +97,10 @@
 //
 // # Limits
 //
-// There is no preemption by delivery slots. Flushing a domain reads every
+// There is no preemption by delivery slots. Senders take turns where their mail
+// waits for a destination, not in the incoming queue and not where mail is
+// parked. A huge message has its room until the deliveries under way with it have
+// ended. Flushing a domain reads every
 // deferred message. A message that is expired by order and whose notification
 // cannot be made waits as any other. The notices of notify_classes policy,
 // protocol, data, resource and software are not made here.

@@ -6,8 +6,8 @@ import "time"
 // its own, so that none keeps another waiting.
 type size uint8
 
-// Sizes. A small message needs no room (qmgr_message_recipient_minimum), and a
-// huge one has more than a tenth of qmgr_message_recipient_limit.
+// Sizes. A small message has up to qmgr_message_recipient_minimum recipients and
+// needs no room, a large one up to a tenth of qmgr_message_recipient_limit.
 const (
 	small size = iota
 	large
@@ -125,10 +125,9 @@ func (r *room) wanted(most int) (n int) {
 }
 
 // evict takes back messages that wait for destinations that do not answer, as
-// far as others wait for their room. Their room is free at once, but for
-// recipients under way, and of huge ones but for all of it while any are under
-// way: memory is what they would need. It returns the messages with what was
-// taken back of each. The lock is held.
+// far as others need their room. Recipients under way keep theirs, and a huge
+// message keeps all of it while there are any, for it stays in memory. evict
+// returns the messages with what was taken back of each. The lock is held.
 func (q *Queue) evict(now time.Time) (items []*item, counts []int) {
 	var needed [sizes]int
 	for s := large; s < sizes; s++ {
@@ -156,11 +155,11 @@ func (q *Queue) evict(now time.Time) (items []*item, counts []int) {
 	return items, counts
 }
 
-// stuck reports whether an active message waits for destinations only that gave
-// no quick answer of late.
+// stuck reports whether an active message has been waiting for a while, and for
+// destinations only that gave no quick answer of late.
 func (it *item) stuck(now time.Time) bool {
 	p := &it.pass
-	if p.began.IsZero() || now.Sub(p.began) < quick || p.halted {
+	if p.placed.IsZero() || now.Sub(p.placed) < quick || p.halted {
 		return false
 	}
 	for _, s := range p.shares {

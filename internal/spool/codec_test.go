@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -181,4 +182,19 @@ func FuzzRecover(f *testing.F) {
 		d.kill()
 		s.Close()
 	})
+}
+
+// TestEqualTextsShare: a message with many recipients that wait for the same
+// reason has the reason once in memory, and an address that was not rewritten.
+func TestEqualTextsShare(t *testing.T) {
+	reason, addr := "connection refused by the only server", "user@example.test"
+	list := []Deferral{{0, "4.4.1", reason}, {1, "4.4.1", reason}, {2, "4.4.2", "other"}}
+	d := decoder{b: appendDeferrals(nil, list)}
+	if got := d.deferrals(); !slices.Equal(got, list) || unsafe.StringData(got[0].Reason) != unsafe.StringData(got[1].Reason) {
+		t.Errorf("deferrals %v do not share their reason", got)
+	}
+	d = decoder{b: appendEnvelope(nil, &Envelope{Recipients: []Recipient{{Address: addr, Original: addr}}})}
+	if got := d.envelope().Recipients[0]; got.Original != addr || unsafe.StringData(got.Original) != unsafe.StringData(got.Address) {
+		t.Errorf("recipient %v does not share its address", got)
+	}
 }
