@@ -129,7 +129,7 @@ func TestDeliver(t *testing.T) {
 		if err != nil || !again.Repeated {
 			t.Errorf("the Store does not find the delivery of the helper: %+v, %v", again, err)
 		}
-		again.Repeated = false
+		again.Repeated, again.Applied.Found = false, false
 		if diff := cmp.Diff(again, got); diff != "" {
 			t.Errorf("receipt differs (-direct +helper):\n%s", diff)
 		}

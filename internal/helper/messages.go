@@ -145,6 +145,7 @@ func (f *fields) receipt() (mailbox.Receipt, error) {
 	r := mailbox.Receipt{Repeated: f.bool()}
 	if f.bool() {
 		r.Applied = f.applied()
+		r.Applied.Found = r.Repeated
 	}
 	return r, nil
 }

@@ -93,6 +93,7 @@ func (s *Spool) applyOwed(v settled, at place) {
 // has covered it.
 func (s *Spool) incur(d *debt) {
 	if d.outcome.Applied != nil && !d.at.before(s.covered) {
+		d.doubt = d.doubt || d.outcome.Applied.Found
 		s.debts = append(s.debts, d)
 		s.index.owe(d)
 	}

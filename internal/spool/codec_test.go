@@ -22,17 +22,17 @@ func exampleStored() stored {
 func exampleChanged() changed {
 	return changed{
 		news:   []stored{exampleStored()},
-		settle: []settled{{7, []Outcome{{Index: 1}, {2, &Applied{"/m/new/x", 9, 100, 0xdeadbeef}}}}},
+		settle: []settled{{7, []Outcome{{Index: 1}, {2, &Applied{"/m/new/x", 9, 100, 0xdeadbeef, false}}}}},
 		states: []state{exampleKept(), {stored: exampleStored()}},
 		plans:  []planned{{id: 4, held: true}, {5, time.Unix(7, 8), false}},
 		remove: []uint64{1, 1 << 40},
 		undo:   []undone{{7, []int{2, 3}}},
-		owed:   []settled{{8, []Outcome{{0, &Applied{"/m/new/z", 9, 10, 11}}}}},
+		owed:   []settled{{8, []Outcome{{0, &Applied{"/m/new/z", 9, 10, 11, false}}}}},
 	}
 }
 
 func exampleKept() state {
-	k := state{stored: exampleStored(), done: []int{1}, applied: []Outcome{{1, &Applied{"/m/new/y", 1, 2, 3}}},
+	k := state{stored: exampleStored(), done: []int{1}, applied: []Outcome{{1, &Applied{"/m/new/y", 1, 2, 3, false}}},
 		schedule: schedule{[]Deferral{{0, "4.2.2", "full"}}, time.Unix(5, 0), 1, false, true}}
 	return k
 }

@@ -65,6 +65,10 @@ type Applied struct {
 	Dev    uint64 // st_dev of its file system
 	Length int64
 	CRC    uint32 // CRC-32C of the file's content
+	// Found: an earlier delivery had made the file, maybe one that was never
+	// settled. A sync that failed since then may have told of it, and nobody
+	// listened: so it is written again before it counts as durable.
+	Found bool
 }
 
 // Deferral is the state of a recipient that is tried again.

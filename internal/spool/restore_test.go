@@ -325,7 +325,7 @@ func exampleIndex() (*index, []*debt) {
 	x.enter(slot{number: 5, rcpts: 3, next: 77, flags: slotHeld | slotFile, state: spot{1, 8}, stateWeight: 50})
 	x.enter(slot{number: 9, rcpts: 70, text: spot{1, 900}, textWeight: 10, state: spot{1, 800}, stateWeight: 50})
 	x.settle(x.table.edit(5), 1)
-	d := &debt{number: 5, outcome: Outcome{1, &Applied{"/m/new/x", 9, 100, 0xdeadbeef}}, at: place{1, 200}, boot: "b"}
+	d := &debt{number: 5, outcome: Outcome{1, &Applied{"/m/new/x", 9, 100, 0xdeadbeef, false}}, at: place{1, 200}, boot: "b"}
 	x.owe(d)
 	x.settle(x.table.edit(9), 64)
 	return &x, []*debt{d}

@@ -110,7 +110,7 @@ func TestRealFiles(t *testing.T) {
 	if err := unix.Stat(file, &st); err != nil {
 		t.Fatal(err)
 	}
-	mustCommit(t, s, settleOf(all[1], 0, &Applied{file, uint64(st.Dev), 2, checksum(texts[1])}))
+	mustCommit(t, s, settleOf(all[1], 0, &Applied{file, uint64(st.Dev), 2, checksum(texts[1]), false}))
 	if got := s.Stats(); got.Messages != 3 || got.Unstruck != 1 {
 		t.Errorf("before the checkpoint: %+v", got)
 	}

@@ -99,6 +99,7 @@ func deliver(v simView, m *Message, index int) (*Applied, error) {
 		name := fmt.Sprintf("%s.%d.%d", m.ID, index, try)
 		a := &Applied{Path: simMail + "/new/" + name, Dev: deviceNumber(simMail), Length: m.Size, CRC: m.CRC}
 		if files.whole(a) {
+			a.Found = true
 			return a, nil
 		}
 		if _, err := v.Open(a.Path, os.O_RDONLY); err == nil {

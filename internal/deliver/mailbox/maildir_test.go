@@ -176,7 +176,7 @@ func TestMaildirRepeat(t *testing.T) {
 			}
 			want := &spool.Applied{Path: receipt.Applied.Path, Dev: device(t, john), Length: int64(len(whole)), CRC: sum(whole)}
 			if tt.repeated != "" {
-				want.Path = filepath.Join(john, "new", tt.repeated)
+				want.Path, want.Found = filepath.Join(john, "new", tt.repeated), true
 			}
 			if diff := cmp.Diff(want, receipt.Applied); diff != "" {
 				t.Errorf("applied (-want +got):\n%s", diff)

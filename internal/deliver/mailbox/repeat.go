@@ -122,5 +122,8 @@ func (d *maildir) repeated(m *Message, name string, found content) Receipt {
 	d.store.o.Log.Infof("%s: message is in %s already, as %s", m.ID, d.box.Path, name)
 	r := d.receipt(m, name, found)
 	r.Repeated = true
+	if r.Applied != nil {
+		r.Applied.Found = true
+	}
 	return r
 }
