@@ -48,12 +48,18 @@ func clientAuth(g *generation, v *config.Settings, prefix string, log smtp.Logge
 // mechanisms reads which SASL mechanisms may be used.
 func mechanisms(g *generation, v *config.Settings, prefix string, log smtp.Logger) (*sasl.Chooser, error) {
 	c := &sasl.Chooser{Certificate: v.String(prefix+"tls_cert_file")+v.String(prefix+"tls_eccert_file")+v.String(prefix+"tls_chain_files") != ""}
-	for name, to := range map[string]*sasl.Properties{
-		"sasl_security_options": &c.Clear, "sasl_tls_security_options": &c.Encrypted, "sasl_tls_verified_security_options": &c.Verified,
+	// In this order: each is the default of the next, and an error belongs to the first.
+	for _, options := range []struct {
+		parameter string
+		to        *sasl.Properties
+	}{
+		{prefix + "sasl_security_options", &c.Clear},
+		{prefix + "sasl_tls_security_options", &c.Encrypted},
+		{prefix + "sasl_tls_verified_security_options", &c.Verified},
 	} {
 		var err error
-		if *to, err = sasl.ParseProperties(v.List(prefix + name)); err != nil {
-			return nil, fmt.Errorf("%v: %s%s: %w", v.Value(prefix+name).At, prefix, name, err)
+		if *options.to, err = sasl.ParseProperties(v.List(options.parameter)); err != nil {
+			return nil, fmt.Errorf("%v: %s: %w", v.Value(options.parameter).At, options.parameter, err)
 		}
 	}
 	filter := v.Value(prefix + "sasl_mechanism_filter")
