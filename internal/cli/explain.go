@@ -5,20 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"postern/internal/access"
 	"postern/internal/address"
-	"postern/internal/config"
 	"postern/internal/explain"
-	"postern/internal/privsep"
-	"postern/internal/route"
-	"postern/internal/server"
+	"postern/internal/setup"
 )
 
 // explainTime bounds a whole run of explain.
@@ -83,43 +76,16 @@ func runExplain(ctx context.Context, env Env, dir, sender string, postfix, asJSO
 
 // newExplainer reads a configuration the way the server would.
 func newExplainer(ctx context.Context, env Env, dir string, postfix bool) (*explain.Explainer, func() error, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := os.Stat(filepath.Join(abs, "main.cf")); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("no main.cf in %s", abs)
-	}
-	o := config.Options{}
+	o := setup.Options{Log: stderrLog{env.Stderr}}
 	if postfix {
-		o.Overrides = []config.Override{{Name: "compatibility", Value: "postfix"}}
+		o = o.WithPostfix()
 	}
-	settings, err := config.Load(abs, o)
+	s, err := setup.Open(ctx, dir, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	log := stderrLog{env.Stderr}
-	opener := server.NewOpener(settings, log)
-	opener.Locate = true
-	router, err := server.NewRouter(ctx, route.Options{Settings: settings, Opener: opener, Files: privsep.NewFiles(), Log: log})
-	if err != nil {
-		opener.Close()
-		return nil, nil, err
+	if s.Policy == nil {
+		return nil, nil, errors.Join(s.Fault, s.Close())
 	}
-	service := settings
-	for _, m := range settings.Services() {
-		if m.Command == "smtpd" && m.Type == "inet" {
-			if service, err = settings.ForService(m); err != nil {
-				opener.Close()
-				return nil, nil, err
-			}
-			break
-		}
-	}
-	policy, err := access.New(ctx, access.Options{Settings: service, Opener: opener, Router: router, Own: server.HostAddresses(), Log: log})
-	if err != nil {
-		opener.Close()
-		return nil, nil, err
-	}
-	return &explain.Explainer{Dir: abs, Router: router, Policy: policy}, opener.Close, nil
+	return &explain.Explainer{Dir: s.Dir, Router: s.Router, Policy: s.Policy}, s.Close, nil
 }

@@ -57,29 +57,22 @@ func newInit(env Env) *cobra.Command {
 // exampleValues fill the templates.
 type exampleValues struct {
 	Dir, Listen string
+	Mail        string // where the mailboxes are: Dir/mail, but for openMail
 	UID, GID    int
 }
 
 // writeExample writes the files and the database. main.cf comes last, so that a
 // directory with a main.cf is complete.
 func writeExample(ctx context.Context, dir, listen string) error {
-	v := exampleValues{dir, listen, os.Getuid(), os.Getgid()}
+	v := exampleValues{dir, listen, filepath.Join(dir, "mail"), os.Getuid(), os.Getgid()}
 	if v.UID == 0 {
 		v.UID, v.GID = 5000, 5000 // virtual(8) never writes as root
 	}
-	for _, sub := range []string{"mail", "mail/local", "queue"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return err
-		}
-	}
-	// Every system user makes a Maildir of his own there.
-	if err := os.Chmod(filepath.Join(dir, "mail/local"), 0o777|os.ModeSticky); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "queue"), 0o755); err != nil {
 		return err
 	}
-	if os.Getuid() == 0 {
-		if err := os.Chown(filepath.Join(dir, "mail"), v.UID, v.GID); err != nil {
-			return err
-		}
+	if err := makeMail(&v); err != nil {
+		return err
 	}
 	entries, err := fs.ReadDir(example, "example")
 	if err != nil {
@@ -98,6 +91,51 @@ func writeExample(ctx context.Context, dir, listen string) error {
 		return err
 	}
 	return writeTemplate(dir, "main.cf", v)
+}
+
+// makeMail makes the directories for mailboxes. What root starts delivers as other
+// users: where they cannot enter DIR (/root is closed on most systems), the
+// mailboxes are made in /var/tmp, and DIR/mail is a symbolic link to them.
+func makeMail(v *exampleValues) error {
+	if v.UID != os.Getuid() && !openToAll(v.Dir) {
+		outside, err := os.MkdirTemp("/var/tmp", "postern-example-")
+		if err != nil {
+			return err
+		}
+		if err := os.Chmod(outside, 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(outside, v.Mail); err != nil {
+			return err
+		}
+		v.Mail = outside
+	}
+	local := filepath.Join(v.Mail, "local")
+	if err := os.MkdirAll(local, 0o755); err != nil {
+		return err
+	}
+	// Every system user makes a Maildir of his own there.
+	if err := os.Chmod(local, 0o777|os.ModeSticky); err != nil {
+		return err
+	}
+	if v.UID != os.Getuid() {
+		return os.Chown(v.Mail, v.UID, v.GID)
+	}
+	return nil
+}
+
+// openToAll tells whether every user may pass through dir and all above it.
+func openToAll(dir string) bool {
+	for {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 func writeTemplate(dir, name string, v exampleValues) error {

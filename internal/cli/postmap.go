@@ -16,6 +16,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/server"
+	"postern/internal/setup"
 	"postern/internal/table"
 	"postern/internal/table/builtin"
 	"postern/internal/table/index"
@@ -126,7 +127,7 @@ func (t *mapTool) open() error {
 		return err
 	}
 	t.log.debugf("configuration directory %s", abs)
-	t.opener = server.NewOpener(t.settings, t.log)
+	t.opener = setup.NewOpener(t.settings, t.log)
 	t.opener.StrictDuplicates = false
 	// A message has no coding of its own to check: -U asks for the check.
 	t.opener.UTF8 = t.opener.UTF8 && !t.noUTF8 && (t.forceUTF8 || !t.headers && !t.body)

@@ -85,7 +85,7 @@ func (c *sendmailCall) requireNoRecipient() error {
 	case c.queue != nil:
 		return errors.New("flush queue mode requires no recipient")
 	case c.mode == "p":
-		return errors.New("display queue mode requires no recipient")
+		return errors.New("display queue mode requires no recipient; -C names the configuration")
 	}
 	return nil
 }

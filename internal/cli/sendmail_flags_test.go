@@ -72,7 +72,7 @@ func TestSendmailWrongFlags(t *testing.T) {
 		"-bvs":    "unsupported: -bvs",
 		"-bv -t":  "-t option cannot be used with -bv",
 		"-I a":    "alias initialization mode requires no recipient",
-		"-bp a":   "display queue mode requires no recipient",
+		"-bp a":   "display queue mode requires no recipient; -C names the configuration",
 		"-q a":    "flush queue mode requires no recipient",
 		"-qIAB a": "flush queue mode requires no recipient",
 		"-B foo":  "-B option needs 8BITMIME or 7BIT",

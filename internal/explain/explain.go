@@ -17,6 +17,7 @@ import (
 
 	"postern/internal/access"
 	"postern/internal/address"
+	"postern/internal/finding"
 	"postern/internal/origin"
 	"postern/internal/route"
 	"postern/internal/smtp"
@@ -24,14 +25,14 @@ import (
 
 // Explanation is the answer for one address, in the JSON form of the command.
 type Explanation struct {
-	Address     string       `json:"address"`
-	Normalized  string       `json:"normalized"`
-	Class       string       `json:"class"`
-	ClassReason ClassReason  `json:"class_reason"`
-	Reply       Reply        `json:"reply"`
-	Steps       []route.Step `json:"steps"`
-	Recipients  []Recipient  `json:"recipients"`
-	Findings    []struct{}   `json:"findings"`
+	Address     string            `json:"address"`
+	Normalized  string            `json:"normalized"`
+	Class       string            `json:"class"`
+	ClassReason ClassReason       `json:"class_reason"`
+	Reply       Reply             `json:"reply"`
+	Steps       []route.Step      `json:"steps"`
+	Recipients  []Recipient       `json:"recipients"`
+	Findings    []finding.Finding `json:"findings"`
 }
 
 // ClassReason is the list that decided the class, and lists of lower
@@ -298,7 +299,9 @@ func (e Explanation) finish(dir string) Explanation {
 	if e.ClassReason.Also == nil {
 		e.ClassReason.Also = []Also{}
 	}
-	e.Findings = []struct{}{}
+	if e.Findings == nil {
+		e.Findings = []finding.Finding{}
+	}
 	relative := func(at *origin.At) {
 		if at != nil {
 			*at = at.RelativeTo(dir)

@@ -3,12 +3,9 @@ package server
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"sync"
 
 	"postern/internal/bounce"
 	"postern/internal/config"
@@ -16,10 +13,9 @@ import (
 	"postern/internal/intake"
 	"postern/internal/queue"
 	"postern/internal/route"
+	"postern/internal/setup"
 	"postern/internal/smtpd"
-	"postern/internal/syntax"
 	"postern/internal/table"
-	"postern/internal/table/builtin"
 )
 
 // generation is everything that one reading of the configuration made. It is
@@ -55,77 +51,6 @@ func LoadSettings(dir string) (*config.Settings, error) {
 	return config.Load(dir, config.Options{})
 }
 
-// NewOpener makes the opener of lookup tables for the settings.
-func NewOpener(s *config.Settings, log table.Logger) *table.Opener {
-	aliases := map[string]bool{}
-	for _, spec := range append(s.List("alias_maps"), s.List("alias_database")...) {
-		aliases[strings.TrimPrefix(table.Direct(spec), "debug:")] = true
-	}
-	return &table.Opener{
-		Dir: s.Dir(), Types: builtin.Types(), Aliases: aliases, Approved: approved(s),
-		Param: func(name string) (string, originAt, bool) {
-			v, ok := s.Lookup(name)
-			return v.Text, v.At, ok
-		},
-		Autocompile: s.Bool("table_autocompile"), RelativeNames: s.Bool("table_relative_names"),
-		CacheTTL: s.Duration("table_cache_ttl"), CacheSize: s.Int("table_cache_size"),
-		SingleValueStrict: s.String("table_single_value") == "strict",
-		StrictDuplicates:  s.String("compatibility") == "postfix",
-		UTF8:              s.Bool("smtputf8_enable"), Log: log,
-	}
-}
-
-// approved says of "proxy:type:name" whether proxy_read_maps lists it.
-func approved(s *config.Settings) func(spec string) bool {
-	list := sync.OnceValue(func() map[string]bool {
-		set := make(map[string]bool)
-		addProxied(set, s.String("proxy_read_maps"))
-		return set
-	})
-	return func(spec string) bool { return list()[spec] }
-}
-
-// addProxied adds the tables of a list that have the prefix "proxy:". Members of
-// unionmap: and pipemap: count, as in newer versions of Postfix.
-func addProxied(set map[string]bool, text string) {
-	for _, word := range syntax.Split(text, syntax.Separators) {
-		if name := table.Direct(word); name != word {
-			set["proxy:"+name] = true
-		} else if i := strings.IndexByte(word, '{'); i >= 0 {
-			if inner, ok := syntax.Unbrace(word[i:]); ok {
-				addProxied(set, inner)
-			}
-		}
-	}
-}
-
-// NewRouter makes a router with the addresses of this host and its system users.
-// The opener stays open with it.
-func NewRouter(ctx context.Context, o route.Options) (*route.Router, error) {
-	users, err := route.TableUsers(ctx, o.Opener)
-	if err != nil {
-		return nil, err
-	}
-	o.Addresses, o.Users = HostAddresses(), users
-	return route.New(ctx, o)
-}
-
-// HostAddresses are the addresses of the network interfaces. One that cannot
-// be read is left out.
-func HostAddresses() []netip.Addr {
-	var out []netip.Addr
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
-	}
-	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			out = append(out, p.Addr().Unmap())
-		}
-	}
-	return out
-}
-
 // spoolDirectory is where everything of Postern lies below queue_directory; a
 // Postfix that uses the same directory is not disturbed.
 func spoolDirectory(s *config.Settings) string {
@@ -153,7 +78,7 @@ func ControlSocket(s *config.Settings) string { return s.String("control_socket"
 // generate reads the configuration and makes all parts of it. An error leaves
 // nothing open.
 func (s *Server) generate(ctx context.Context, settings *config.Settings) (*generation, error) {
-	opener := NewOpener(settings, tableLog{s.log.Program("postern"), s.metrics})
+	opener := setup.NewOpener(settings, tableLog{s.log.Program("postern"), s.metrics})
 	if s.helper != nil {
 		opener.Helper = s.helper.OpenFile
 	}
@@ -169,7 +94,7 @@ func (s *Server) generate(ctx context.Context, settings *config.Settings) (*gene
 }
 
 func (s *Server) assemble(ctx context.Context, settings *config.Settings, opener *table.Opener) (*generation, error) {
-	g := &generation{settings: settings, tables: opener, own: HostAddresses()}
+	g := &generation{settings: settings, tables: opener, own: setup.HostAddresses()}
 	var err error
 	client, err := newResolver(settings)
 	if err != nil {
@@ -180,7 +105,7 @@ func (s *Server) assemble(ctx context.Context, settings *config.Settings, opener
 	if s.helper != nil {
 		o.IsMaildir = s.helper.IsMaildir
 	}
-	if g.router, err = NewRouter(ctx, o); err != nil {
+	if g.router, err = setup.NewRouter(ctx, o); err != nil {
 		return nil, err
 	}
 	g.flush = newFastFlush(ctx, opener, settings, s.log.Program("flush"))

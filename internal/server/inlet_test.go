@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/maillog"
+	"postern/internal/setup"
 )
 
 // TestFlowDelay: a client waits while mail comes in faster than it goes out, for
@@ -64,7 +65,7 @@ func TestFastFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	opener := NewOpener(settings, log.Program("test"))
+	opener := setup.NewOpener(settings, log.Program("test"))
 	defer opener.Close()
 	flush := newFastFlush(t.Context(), opener, settings, log.Program("flush"))
 	for domain, want := range map[string]bool{

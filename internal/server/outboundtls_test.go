@@ -9,6 +9,7 @@ import (
 	"postern/internal/deliver/smtp"
 	"postern/internal/dns"
 	"postern/internal/dns/dnstest"
+	"postern/internal/setup"
 )
 
 // outboundLog keeps what an agent would log.
@@ -54,7 +55,7 @@ func TestClientTLS(t *testing.T) {
 		{"smtp_tls_security_level = may\nsmtp_tls_CAfile = /no/such\n", "smtp_tls_CAfile: /no/such: no such file", ""},
 	} {
 		v, log := settingsOf(t, test.mainCF), &outboundLog{}
-		g := &generation{settings: v, tables: NewOpener(v, log), resolver: validating{names, names}}
+		g := &generation{settings: v, tables: setup.NewOpener(v, log), resolver: validating{names, names}}
 		secure, err := clientTLS(g, v, "smtp_", log)
 		got := "no TLS"
 		if err == nil && secure != nil {
@@ -78,7 +79,7 @@ func TestClientTLS(t *testing.T) {
 func TestClientTLSPolicyError(t *testing.T) {
 	names := &dnstest.Map{}
 	v, log := settingsOf(t, "smtp_tls_security_level = dane-only\nsmtp_dns_support_level = dnssec\n"), &outboundLog{}
-	g := &generation{settings: v, tables: NewOpener(v, log), resolver: validating{names, names}}
+	g := &generation{settings: v, tables: setup.NewOpener(v, log), resolver: validating{names, names}}
 	secure, err := clientTLS(g, v, "smtp_", log)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +105,7 @@ func TestClientAuth(t *testing.T) {
 			`main.cf:4: smtp_sasl_tls_security_options: unknown SASL security option "x"`},
 	} {
 		v, log := settingsOf(t, test.mainCF), &outboundLog{}
-		g := &generation{settings: v, tables: NewOpener(v, log)}
+		g := &generation{settings: v, tables: setup.NewOpener(v, log)}
 		var o smtp.Options
 		err := clientAuth(g, v, "smtp_", log, &o)
 		got := "nobody"

@@ -12,6 +12,7 @@ import (
 	"postern/internal/deliver/pipe"
 	"postern/internal/helper"
 	"postern/internal/privsep"
+	"postern/internal/setup"
 	"postern/internal/syntax"
 )
 
@@ -37,7 +38,7 @@ func policyOf(dir string, users helper.Users) (*helper.Policy, error) {
 		p.Groups = append(p.Groups, gid)
 	}
 	p.Listeners["unix "+ControlSocket(v)] = true
-	own := HostAddresses()
+	own := setup.HostAddresses()
 	addPlaces(p, v)
 	for _, m := range v.Services() {
 		settings, err := v.ForService(m)

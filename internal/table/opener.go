@@ -42,6 +42,10 @@ type Opener struct {
 	// parameters of a common prefix. nil: there are none.
 	Param func(name string) (value string, at origin.At, ok bool)
 
+	// Replace opens another file in the place of a named one, to see what a change
+	// would do: both absolute. nil: every file is itself.
+	Replace map[string]string
+
 	// Helper opens files that this process may not read, or not even see. nil:
 	// there is nobody to ask.
 	Helper func(name string) (*os.File, error)
@@ -268,10 +272,14 @@ func (o *Opener) Fold(key string) string {
 }
 
 // Path is the file that a table name means: a relative name is taken from Dir
-// with table_relative_names, else from the working directory.
+// with table_relative_names, else from the working directory; and another file
+// may stand in its place (Replace).
 func (o *Opener) Path(name string) string {
 	if o.RelativeNames && !filepath.IsAbs(name) {
-		return filepath.Join(o.Dir, name)
+		name = filepath.Join(o.Dir, name)
+	}
+	if other, ok := o.Replace[name]; ok {
+		return other
 	}
 	return name
 }

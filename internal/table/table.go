@@ -124,8 +124,14 @@ type Entry struct {
 	At         origin.At
 }
 
+// ErrNotListed ends the rows of a table that cannot be listed, or not to the end:
+// a query whose shape does not allow it, too many rows. The table works all the
+// same.
+var ErrNotListed = errors.New("the rows of this table cannot be listed")
+
 // Enumerable is the optional power to list all rows.
 type Enumerable interface {
-	// All yields every row in storage order. An error ends the sequence.
+	// All yields every row in storage order. An error ends the sequence:
+	// ErrNotListed, or what a lookup would say.
 	All(ctx context.Context) iter.Seq2[Entry, error]
 }

@@ -29,7 +29,7 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/route"
-	"postern/internal/server"
+	"postern/internal/setup"
 	"postern/internal/table"
 )
 
@@ -109,7 +109,7 @@ func (w *World) make(text string) error {
 	if w.Settings, err = config.Load(w.Dir, config.Options{}); err != nil {
 		return err
 	}
-	w.Opener = server.NewOpener(w.Settings, w.Log)
+	w.Opener = setup.NewOpener(w.Settings, w.Log)
 	w.Router, err = route.New(context.Background(), route.Options{
 		Settings: w.Settings, Opener: w.Opener, Users: w.Users, Log: w.Log,
 		Addresses: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.10")},
