@@ -9,7 +9,7 @@ STATICCHECK   = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Peers that the tests start privately. Postfix is the judge, Dovecot takes LMTP,
 # the databases hold tables, and the last three examine index files.
 PACKAGES      = postfix postfix-sqlite postfix-mysql postfix-pgsql postfix-ldap postfix-lmdb postfix-cdb postfix-pcre \
-                dovecot-core dovecot-lmtpd swaks sqlite3 python3 \
+                dovecot-core dovecot-lmtpd dovecot-imapd swaks sqlite3 python3 \
                 mariadb-server postgresql slapd ldap-utils memcached db5.3-util lmdb-utils tinycdb
 
 # A working server on an example configuration in ./run, made at the first use.

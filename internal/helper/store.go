@@ -60,16 +60,26 @@ func portion(list []mailbox.Delivery) int {
 	return len(list)
 }
 
-// together has deliveries carried out in one request.
+// together has deliveries of one text carried out in one request, with those of
+// others where that does no harm.
 func (s *Store) together(ctx context.Context, list []mailbox.Delivery, out []mailbox.Outcome) {
-	err := ctx.Err()
-	if err == nil {
-		err = s.request(ctx, list, out)
+	if err := ctx.Err(); err != nil {
+		fail(out, err)
+		return
 	}
-	if err != nil {
-		for i := range out {
-			out[i] = mailbox.Outcome{Err: unserved(ctx, err)}
-		}
+	p := &parcel{list: list, out: out}
+	if f := s.ferry(p); f != nil {
+		f.carry(p)
+		return
+	}
+	if err := s.request(ctx, []*parcel{p}); err != nil {
+		fail(out, unserved(ctx, err))
+	}
+}
+
+func fail(out []mailbox.Outcome, err error) {
+	for i := range out {
+		out[i] = mailbox.Outcome{Err: err}
 	}
 }
 
@@ -82,34 +92,45 @@ func unserved(ctx context.Context, err error) error {
 	return &mailbox.Error{DSN: "4.3.0", Reason: err.Error(), Temporary: true, Err: err}
 }
 
-func (s *Store) request(ctx context.Context, list []mailbox.Delivery, out []mailbox.Outcome) error {
+// request makes one request of parcels, which get their outcomes. After an error
+// nobody has one.
+func (s *Store) request(ctx context.Context, load []*parcel) error {
 	r, b, err := s.c.begin(askDeliver)
 	if err != nil {
 		return err
 	}
-	b = appendBytes(b, s.options)
-	b = appendUint(b, uint64(len(list)))
-	patient := false
-	for i := range list {
-		b = appendDelivery(b, &list[i])
-		patient = patient || list[i].Box.Format == route.Mbox
-	}
-	if !patient {
+	if !patient(load) {
 		ctx = context.WithoutCancel(ctx) // a Maildir waits for nobody
 	}
-	text := list[0].Message.Body
-	if b, err = appendText(b, text); err != nil {
-		s.c.release(r.l, true)
-		return err
+	b = appendBytes(b, s.options)
+	for _, p := range load {
+		if b, err = appendParcel(b, p); err != nil {
+			s.c.release(r.l, true)
+			return err
+		}
 	}
-	r.text = text
+	r.text = load[0].list[0].Message.Body
 	f, err := r.exchange(ctx, b, nil)
 	if err == nil {
-		for i := range out {
-			out[i].Receipt, out[i].Err = f.receipt()
+		for _, p := range load {
+			for i := range p.out {
+				p.out[i].Receipt, p.out[i].Err = f.receipt()
+			}
 		}
 	}
 	return r.done(f, err)
+}
+
+// patient reports whether a delivery may wait for a lock.
+func patient(load []*parcel) bool {
+	for _, p := range load {
+		for i := range p.list {
+			if p.list[i].Box.Format == route.Mbox {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // appendText ends a request with a text that is small; a large one is asked for
