@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +32,7 @@ func smtpOptions(g *generation, v *config.Settings, lmtp bool, log smtp.Logger) 
 		CacheTime: v.Duration(prefix + "connection_cache_time_limit"), CacheLife: v.Duration(prefix + "connection_reuse_time_limit"),
 		CacheUses:    v.Int(prefix + "connection_reuse_count_limit"),
 		KeepEightBit: v.Bool("disable_mime_output_conversion"), AssumeFinal: lmtp && v.Bool("lmtp_assume_final"),
-		LogTLS:       !slices.Contains([]string{"", "0", "none"}, v.String(prefix+"tls_loglevel")),
+		LogTLS:       logsTLS(v, prefix),
 		NoteStartTLS: v.Bool(prefix + "tls_note_starttls_offer"),
 		ClearAfter:   v.Duration("minimal_backoff_time"),
 		Session:      sessionOptions(v, prefix, lmtp),

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,9 +130,15 @@ func (s *Server) sessionConfig(sv *service) (*smtpd.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.WrapperMode, cfg.TLSLogLevel = sv.settings.Bool("smtpd_tls_wrappermode"), sv.settings.Int("smtpd_tls_loglevel")
+	cfg.WrapperMode, cfg.LogTLS = sv.settings.Bool("smtpd_tls_wrappermode"), logsTLS(sv.settings, "smtpd_")
 	cfg.TLSLevel, cfg.TLS, err = s.serverTLS(sv.settings)
 	return cfg, err
+}
+
+// logsTLS tells whether smtp_tls_loglevel, lmtp_ or smtpd_, wants a line for every
+// encrypted connection. Levels above the first show no more here.
+func logsTLS(v *config.Settings, prefix string) bool {
+	return !slices.Contains([]string{"", "0", "none", "disabled"}, v.String(prefix+"tls_loglevel"))
 }
 
 // SessionConfig reads the parameters of smtpd for a service, without TLS.

@@ -57,3 +57,15 @@ func TestRestartNeeded(t *testing.T) {
 		t.Errorf("warnings %q, want one for each of the first two reloads", found)
 	}
 }
+
+func TestLogsTLS(t *testing.T) {
+	for mainCF, want := range map[string]bool{
+		"": false, "smtpd_tls_loglevel = 0\n": false, "smtpd_tls_loglevel = none\n": false,
+		"smtpd_tls_loglevel = 1\n": true, "smtpd_tls_loglevel = routine\n": true, "smtpd_tls_loglevel = 2\n": true,
+	} {
+		v := settingsOf(t, mainCF)
+		if got := logsTLS(v, "smtpd_"); got != want {
+			t.Errorf("%q: %v, want %v", mainCF, got, want)
+		}
+	}
+}

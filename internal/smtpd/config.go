@@ -59,7 +59,7 @@ type Config struct {
 	TLS         *tls.Config // certificates; nil: no TLS, whatever TLSLevel says
 	TLSLevel    TLSLevel    // smtpd_tls_security_level
 	WrapperMode bool        // smtpd_tls_wrappermode
-	TLSLogLevel int         // smtpd_tls_loglevel
+	LogTLS      bool        // smtpd_tls_loglevel above 0: a line for every TLS session
 }
 
 // DefaultConfig returns the settings of a Postfix without main.cf, with the

@@ -64,7 +64,7 @@ func (ss *session) handshake(ctx context.Context) error {
 	ss.setConn(conn)
 	state := conn.ConnectionState()
 	ss.client.TLS = &state
-	if c.TLSLogLevel > 0 {
+	if c.LogTLS {
 		ss.log.Infof("Anonymous TLS connection established from %s: %s with cipher %s",
 			&ss.client, strings.Replace(tls.VersionName(state.Version), "TLS ", "TLSv", 1), tls.CipherSuiteName(state.CipherSuite))
 	}

@@ -54,7 +54,7 @@ func (p *peer) secure() {
 
 func TestStartTLS(t *testing.T) {
 	h := newHouse()
-	h.config.TLS, h.config.TLSLevel, h.config.TLSLogLevel = serverTLS(t), TLSMay, 1
+	h.config.TLS, h.config.TLSLevel, h.config.LogTLS = serverTLS(t), TLSMay, true
 	p := h.connect(t)
 	p.ask("HELO client.example", "250 mx.host.example")
 	p.ask("MAIL FROM:<a@b.example>", "250 2.1.0 Ok")
