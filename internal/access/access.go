@@ -21,11 +21,12 @@
 // restriction is one function of a table in restrictions.go; a new one is a new
 // row there.
 //
-// It imports address, config, header, origin, route, smtp, syntax and table.
+// It imports address, config, header, nearest, origin, route, smtp, syntax and table.
 package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -89,11 +90,16 @@ type Options struct {
 	Router   *route.Router
 	Own      []netip.Addr // addresses of this host, for permit_inet_interfaces
 	Log      Logger
+	// Strict makes a list that nobody understands an error whatever compatibility
+	// says: for those who look for mistakes.
+	Strict bool
 }
 
 // lenient says that a list which nobody understands is no error: who comes to
 // it is refused for now, as smtpd(8) does (compatibility = postfix).
-func (o *Options) lenient() bool { return o.Settings.String("compatibility") == "postfix" }
+func (o *Options) lenient() bool {
+	return !o.Strict && o.Settings.String("compatibility") == "postfix"
+}
 
 // Policy holds the compiled restriction lists of one smtpd service. It is
 // immutable and safe for concurrent use.
@@ -138,7 +144,13 @@ var codeNames = []string{"reject_code", "defer_code", "access_map_reject_code", 
 	"non_fqdn_reject_code", "invalid_hostname_reject_code", "relay_domains_reject_code",
 	"multi_recipient_bounce_reject_code", "plaintext_reject_code"}
 
-// New compiles the lists. Errors name the file and line of the list.
+// ErrRelayControl is the error of lists without a restriction that keeps foreign
+// mail out.
+var ErrRelayControl = errors.New("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: " +
+	"reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains")
+
+// New compiles the lists. Errors hold a *config.Fault that names the file and line
+// of the list.
 func New(ctx context.Context, o Options) (*Policy, error) {
 	s := o.Settings
 	p := &Policy{
@@ -188,7 +200,7 @@ func (p *Policy) compile(ctx context.Context, o Options) error {
 	for _, name := range c.classNames {
 		v, ok := o.Settings.Lookup(name)
 		if !ok {
-			return fmt.Errorf("%v: smtpd_restriction_classes: %s is not defined", o.Settings.Value("smtpd_restriction_classes").At, name)
+			return &config.Fault{At: o.Settings.Value("smtpd_restriction_classes").At, Err: fmt.Errorf("smtpd_restriction_classes: %s is not defined", name)}
 		}
 		list, err := c.list(ctx, v.Text, v.At, "")
 		if err != nil {
@@ -215,9 +227,7 @@ func (p *Policy) refuseOpenRelay(s *config.Settings) error {
 			return nil
 		}
 	}
-	at := s.Value("smtpd_relay_restrictions").At
-	return fmt.Errorf("%v: in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: "+
-		"reject_unauth_destination, defer_unauth_destination, reject, defer, defer_if_permit or check_relay_domains", at)
+	return &config.Fault{At: s.Value("smtpd_relay_restrictions").At, Err: ErrRelayControl}
 }
 
 // keepsForeignMailOut looks for such a restriction, in classes too. One that is
@@ -292,11 +302,11 @@ func (c *compiler) list(ctx context.Context, text string, at origin.At, side str
 		var err error
 		switch {
 		case strings.Contains(name, ":") && side == "":
-			err = fmt.Errorf("%v: %s needs check_client_access or the like in front of it", at, items[i])
+			err = &config.Fault{At: at, Err: fmt.Errorf("%s needs check_client_access or the like in front of it", items[i])}
 		case strings.Contains(name, ":"):
 			r.name, r.arg = "check_"+side+"_access", items[i]
 		case takesArgument(name) && i+1 == len(items):
-			err = fmt.Errorf("%v: %s needs an argument", at, name)
+			err = &config.Fault{At: at, Err: fmt.Errorf("%s needs an argument", name)}
 		case takesArgument(name):
 			i++
 			r.arg, _ = syntax.Unbrace(items[i]) // check_policy_service { unix:path, timeout=10s }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"postern/internal/address"
+	"postern/internal/config"
+	"postern/internal/nearest"
 	"postern/internal/route"
 	"postern/internal/smtp"
 	"postern/internal/table"
@@ -128,7 +132,26 @@ func (c *compiler) bind(ctx context.Context, r *restriction) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%v: unknown smtpd restriction: %q", r.at, r.name)
+	return &config.Fault{At: r.at, Err: &UnknownRestriction{r.name, nearRestrictions(r.name, c.classNames)}}
+}
+
+// UnknownRestriction is the error of a word that is no restriction.
+type UnknownRestriction struct {
+	Name string
+	Near []string // what may have been meant, best first
+}
+
+func (e *UnknownRestriction) Error() string {
+	return fmt.Sprintf("unknown smtpd restriction: %q", e.Name)
+}
+
+// nearRestrictions are the restrictions that differ from a word in few letters.
+func nearRestrictions(word string, classes []string) []string {
+	known := append(slices.Collect(maps.Keys(builtin)), classes...)
+	known = append(known, slices.Collect(maps.Keys(absent))...)
+	known = append(known, slices.Collect(maps.Keys(tables))...)
+	near := nearest.Words(word, slices.Values(known), 1+len(word)/8)
+	return near[:min(3, len(near))]
 }
 
 func rejectAll(_ context.Context, e *evaluation) decision {

@@ -6,7 +6,9 @@
 // The rooms below each know one family of failures; every room has the same two
 // doors. Examine looks at everything a configuration has; Address looks at what one
 // explained address met. The resolver is the server's own, route.Router, and the
-// rows come from package inventory.
+// rows come from package inventory. Rooms do not know of each other and work beside
+// each other; each keeps to the time of its context, and one that has not ended by
+// then is named in Result.Unfinished.
 //
 //	inventory   what the tables list
 //	addresses   the graph of addresses: VD101 to VD103, VD201 to VD209, VD502, VD506, VD512 to VD514, VD516, VD517
@@ -16,16 +18,22 @@
 //	names       the DNS: VD104, VD105, VD507, VD508
 //
 // Nothing is changed: no index is built, no mailbox made.
+//
+// It imports explain, finding, setup, and the rooms below.
 package check
 
 import (
 	"context"
 	"time"
 
+	"postern/internal/check/addresses"
 	"postern/internal/check/inventory"
+	"postern/internal/check/mailboxes"
+	"postern/internal/check/names"
+	"postern/internal/check/settings"
+	"postern/internal/check/tables"
 	"postern/internal/explain"
 	"postern/internal/finding"
-	"postern/internal/setup"
 )
 
 // Time bounds a whole examination; ServerTime every wait for one server.
@@ -51,29 +59,32 @@ type examiner func(ctx context.Context, i *inventory.Inventory, report finding.R
 // follower is the second door: it reports what concerns one address.
 type follower func(ctx context.Context, i *inventory.Inventory, e *explain.Explanation, report finding.Report)
 
-// Examine examines a whole configuration. The time is bounded by Time; what did
-// not end by then is left out.
-func Examine(ctx context.Context, s *setup.Setup, o Options) []finding.Finding {
-	ctx, cancel := context.WithTimeout(ctx, Time)
-	defer cancel()
-	i, list := inventory.New(s), &finding.List{}
-	report := func(f finding.Finding) { list.Add(f.RelativeTo(s.Dir)) }
-	for _, examine := range examiners(o) {
-		examine(ctx, i, report)
+// room is one family of checks. A door may be nil.
+type room struct {
+	name    string // what it looks at, for the progress and for what did not end
+	examine examiner
+	follow  follower
+}
+
+// rooms are all families of checks: what they look at, Examine, Address.
+func rooms(o Options) []room {
+	return []room{
+		{"addresses", addresses.Examine, addresses.Address},
+		{"tables", tables.Examine, tables.Address},
+		{"settings", settings.Examine, nil},
+		{"mailboxes and mailbox servers", mailboxes.Room{ServerTime: ServerTime}.Examine, mailboxes.Room{ServerTime: ServerTime}.Address},
+		{"names in the DNS", names.Room{Always: o.DNS}.Examine, names.Room{Always: o.DNS}.Address},
 	}
-	return list.Sorted()
 }
 
 // Address fills in the findings of an explained address.
 func Address(ctx context.Context, i *inventory.Inventory, e *explain.Explanation, o Options) {
 	list := &finding.List{}
 	report := func(f finding.Finding) { list.Add(f.RelativeTo(i.Setup.Dir)) }
-	for _, follow := range followers(o) {
-		follow(ctx, i, e, report)
+	for _, r := range rooms(o) {
+		if r.follow != nil {
+			r.follow(ctx, i, e, report)
+		}
 	}
 	e.Findings = list.Sorted()
 }
-
-func examiners(Options) []examiner { return nil }
-
-func followers(Options) []follower { return nil }

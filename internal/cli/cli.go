@@ -112,7 +112,7 @@ their own flags: "postern postmap -q KEY TYPE:NAME".`,
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
-	root.AddCommand(newServe(env), newInit(env), newExplain(env), newQueue(env),
+	root.AddCommand(newServe(env), newInit(env), newExplain(env), newCheck(env), newPlan(env), newQueue(env),
 		newControl(env, "reload", "Read the configuration again; a broken one is refused and the old one stays"),
 		newControl(env, "flush", "Try to deliver all deferred mail now"),
 		newControl(env, "stop", "End the running server; open transactions are finished"),

@@ -24,6 +24,7 @@ func newServe(env Env) *cobra.Command {
 	dir := configDir(cmd, env)
 	tty := cmd.Flags().Bool("log-stderr", false, "log to standard error, whatever maillog_file says")
 	hints := cmd.Flags().Bool("hints", false, "print what to try once the server is ready")
+	strict := cmd.Flags().Bool("strict", false, "refuse to start, or to reload, with a configuration in which check finds an error")
 	helperFD := cmd.Flags().Int("helper", 0, "descriptor of the helper's socket, in a process that the helper has started")
 	if err := cmd.Flags().MarkHidden("helper"); err != nil {
 		panic(err)
@@ -38,6 +39,7 @@ func newServe(env Env) *cobra.Command {
 		defer signal.Stop(hup)
 		o := server.Options{Dir: abs, LogToTTY: *tty, HelperFD: *helperFD, Reload: hup}
 		if o.HelperFD == 0 {
+			o.Examine = examine(abs, *strict)
 			separated, err := server.Separated(abs)
 			if err != nil {
 				return err

@@ -60,23 +60,6 @@ type Options struct {
 	Open func(name string) (*os.File, error)
 }
 
-// Problem is something odd about a configuration that works.
-type Problem struct {
-	At        origin.At
-	Parameter string
-	Text      string
-	Near      []string // what may have been meant
-}
-
-// String is the problem on one line, with its place in front.
-func (p Problem) String() string {
-	text := p.Text
-	if len(p.Near) > 0 {
-		text += "; did you mean " + strings.Join(p.Near, " or ") + "?"
-	}
-	return p.At.String() + ": " + text
-}
-
 // Settings is a configuration. It is immutable and safe for concurrent use.
 type Settings struct {
 	dir      string
@@ -94,7 +77,8 @@ type Settings struct {
 // Load reads dir/main.cf and dir/master.cf. The error joins everything that is
 // wrong, each with file and line, in the order of the files. Settings comes back
 // with it unless a file cannot be read, for commands that look at a broken
-// configuration: a parameter whose value is wrong is zero there.
+// configuration: a parameter whose value is wrong is zero there. Faults takes the
+// error apart.
 func Load(dir string, o Options) (*Settings, error) {
 	o = o.withDefaults()
 	s := &Settings{dir: dir, options: o, params: catalogue(), written: map[string]Value{}}
@@ -130,7 +114,7 @@ func (o Options) withDefaults() Options {
 }
 
 // readMain reads main.cf. The error is that of a file that cannot be read.
-func (s *Settings) readMain() (faults []fault, err error) {
+func (s *Settings) readMain() (faults []*Fault, err error) {
 	name := filepath.Join(s.dir, "main.cf")
 	f, err := s.options.Open(name)
 	if err != nil {
@@ -141,13 +125,13 @@ func (s *Settings) readMain() (faults []fault, err error) {
 		at := origin.At{File: name, Line: line.Number, Text: line.Text}
 		switch {
 		case errors.Is(err, syntax.ErrOrphan):
-			s.problem(at, "", err.Error())
+			s.problem(Orphan, at, "", err.Error())
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if err := s.setLine(at, line.Text); err != nil {
-			faults = append(faults, fault{at, err})
+			faults = append(faults, &Fault{at, err})
 		}
 	}
 	return faults, nil
@@ -162,14 +146,11 @@ func (s *Settings) setLine(at origin.At, text string) error {
 	}
 	at.Parameter = name
 	if old, ok := s.written[name]; ok && old.Raw != value {
-		s.problem(at, name, fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, old.Raw, old.At))
+		s.problems = append(s.problems, Problem{Kind: Repeated, At: at, Parameter: name, Also: []origin.At{old.At},
+			Text: fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, old.Raw, old.At)})
 	}
 	s.written[name] = Value{Raw: value, At: at, Set: true}
 	return nil
-}
-
-func (s *Settings) problem(at origin.At, parameter, text string, near ...string) {
-	s.problems = append(s.problems, Problem{at, parameter, text, near})
 }
 
 // With returns the settings with overrides on top; the last one of a name

@@ -14,19 +14,9 @@ import (
 	"postern/internal/origin"
 )
 
-// A fault is what is wrong with one line.
-type fault struct {
-	at  origin.At
-	err error
-}
-
-func (f fault) Error() string { return f.at.String() + ": " + f.err.Error() }
-
-func (f fault) Unwrap() error { return f.err }
-
 // joinFaults makes one error of them, in the order of the files.
-func joinFaults(faults []fault) error {
-	slices.SortStableFunc(faults, func(a, b fault) int { return compareAt(a.at, b.at) })
+func joinFaults(faults []*Fault) error {
+	slices.SortStableFunc(faults, func(a, b *Fault) int { return compareAt(a.At, b.At) })
 	errs := make([]error, len(faults))
 	for i, f := range faults {
 		errs[i] = f
@@ -43,21 +33,21 @@ func compareAt(a, b origin.At) int {
 // defaults that depend on it. What is wrong with parameters that Postern does not
 // act on, or that are user-defined and not used, is a warning: Postfix would
 // not look at it either, or only in a program that has no counterpart here.
-func (s *Settings) evaluate() []fault {
+func (s *Settings) evaluate() []*Fault {
 	s.values = make(map[string]Value, len(s.params)+16)
 	s.ints, s.bools, s.times = map[string]int64{}, map[string]bool{}, map[string]time.Duration{}
-	var written, defaults []fault
+	var written, defaults []*Fault
 	needed := map[string]bool{}
 	for name, p := range s.params {
 		f := s.evaluateOne(name, p, needed)
 		switch set := s.written[name].Set; {
 		case f == nil:
 		case p.Doc == "" && set:
-			s.problem(f.at, name, f.err.Error())
+			s.problem(Wrong, f.At, name, f.Err.Error())
 		case set:
-			written = append(written, *f)
+			written = append(written, f)
 		case p.Doc != "":
-			defaults = append(defaults, *f)
+			defaults = append(defaults, f)
 		}
 	}
 	for name := range s.written {
@@ -68,9 +58,9 @@ func (s *Settings) evaluate() []fault {
 		switch f := s.evaluateOne(name, p, needed); {
 		case f == nil:
 		case needed[name] || p != nil:
-			written = append(written, *f)
+			written = append(written, f)
 		default:
-			s.problem(f.at, name, f.err.Error())
+			s.problem(Wrong, f.At, name, f.Err.Error())
 		}
 	}
 	if len(written) > 0 {
@@ -82,7 +72,7 @@ func (s *Settings) evaluate() []fault {
 // evaluateOne expands one parameter and checks it by its type; p is nil for a
 // user-defined one. It adds the parameters to needed in which the expansion
 // met an error.
-func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *fault {
+func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *Fault {
 	v := s.source(name, p)
 	v.Text = v.Raw
 	if p == nil || p.Type != "raw" {
@@ -95,7 +85,7 @@ func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *f
 			if ref != nil && !errors.Is(err, errNesting) {
 				return nil
 			}
-			return &fault{v.At, fmt.Errorf("parameter %s: macro processing error: %w", name, err)}
+			return &Fault{v.At, fmt.Errorf("parameter %s: macro processing error: %w", name, err)}
 		}
 		v.Text = text
 	}
@@ -104,7 +94,7 @@ func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *f
 		return nil
 	}
 	if err := s.check(p, v.Text); err != nil {
-		return &fault{v.At, err}
+		return &Fault{v.At, err}
 	}
 	return nil
 }

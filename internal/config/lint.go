@@ -33,11 +33,12 @@ func (s *Settings) lint() {
 // lintSetting looks at one setting of main.cf or master.cf.
 func (s *Settings) lintSetting(name string, v Value, used usage) {
 	if inside := s.settingInside(v.Raw); inside != "" {
-		s.problem(v.At, name, fmt.Sprintf("continuation line looks like a setting of its own: %s", inside))
+		s.problems = append(s.problems, Problem{Kind: Swallowed, At: v.At, Parameter: name, Lost: DomainList(inside),
+			Text: fmt.Sprintf("continuation line looks like a setting of its own: %s", inside)})
 	}
 	if p, known := s.params[name]; known {
 		if slices.Contains(absent, name) && v.Raw != "" && !strings.EqualFold(v.Raw, "no") {
-			s.problem(v.At, name, fmt.Sprintf("%s has no effect in this version: mail is handled as if it were not set", name))
+			s.problem(Ineffective, v.At, name, fmt.Sprintf("%s has no effect in this version: mail is handled as if it were not set", name))
 		}
 		if p.Type == "str" && listLike(name) {
 			s.lintList(name, v)
@@ -51,11 +52,11 @@ func (s *Settings) lintSetting(name string, v Value, used usage) {
 		return
 	}
 	near := s.near(name)
-	text := fmt.Sprintf("unknown parameter: %s", name)
 	if len(near) == 0 {
-		text = fmt.Sprintf("unused parameter: %s=%s", name, clip(v.Raw))
+		s.problem(Unused, v.At, name, fmt.Sprintf("unused parameter: %s=%s", name, clip(v.Raw)))
+		return
 	}
-	s.problem(v.At, name, text, near...)
+	s.problem(Unknown, v.At, name, fmt.Sprintf("unknown parameter: %s", name), near...)
 }
 
 // settingInside finds "known_name =" among the words of a value.
@@ -78,7 +79,7 @@ func (s *Settings) lintArguments(m Service) {
 	}
 	for _, w := range m.Args {
 		if !strings.HasPrefix(w, "-") {
-			s.problem(m.At, "", fmt.Sprintf("service %s: %q and what follows is no option: a value with blanks is written -o { name = value }", m.Name, w))
+			s.problem(Blanks, m.At, "", fmt.Sprintf("service %s: %q and what follows is no option: a value with blanks is written -o { name = value }", m.Name, w))
 			return
 		}
 	}
@@ -97,32 +98,44 @@ func listLike(name string) bool {
 // lintList finds words in a list that begin with '#': Postfix ignores the rest
 // of a domain list there.
 func (s *Settings) lintList(name string, v Value) {
-	for _, w := range syntax.Split(v.Raw, syntax.Separators) {
+	words := syntax.Split(v.Raw, syntax.Separators)
+	for i, w := range words {
 		if w[0] == '#' {
-			s.problem(v.At, name, fmt.Sprintf("%s: comment at end of line is not supported: %s", name, w))
+			s.problems = append(s.problems, Problem{Kind: Comment, At: v.At, Parameter: name, Lost: loses(name, words[i:]),
+				Text: fmt.Sprintf("%s: comment at end of line is not supported: %s", name, w)})
 			return
 		}
 	}
 }
 
-// Classes of notify_classes: those of which notices are made, and the others that
-// Postfix has.
-var (
-	noticesMade   = []string{"bounce", "2bounce", "delay", "resource"}
-	noticesAbsent = []string{"data", "policy", "protocol", "software"}
-)
+// DomainList reports whether a parameter is one of the lists that make a domain
+// local, virtual or relayed.
+func DomainList(name string) bool {
+	return slices.Contains([]string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains"}, name)
+}
 
-// lintNotices finds classes of notices that nobody will get. The default has one of
-// them: only who writes it is told.
+// loses reports whether mail suffers from a '#' in a list: the words behind it
+// are domains, tables or files that a domain list does not have, or the '#' is a
+// table or restriction that does not exist.
+func loses(name string, behind []string) bool {
+	switch {
+	case strings.HasSuffix(name, "_maps"), strings.HasSuffix(name, "_restrictions"):
+		return true
+	case !DomainList(name):
+		return false
+	}
+	return slices.ContainsFunc(behind, func(w string) bool { return strings.ContainsAny(strings.Trim(w, "#.:,;"), ".:/$") })
+}
+
+// noticeClasses are the classes of notices that the postmaster may want.
+var noticeClasses = []string{"2bounce", "bounce", "data", "delay", "policy", "protocol", "resource", "software"}
+
+// lintNotices finds classes of notices that do not exist.
 func (s *Settings) lintNotices(v Value) {
 	for _, class := range strings.FieldsFunc(v.Raw, func(r rune) bool { return strings.ContainsRune(syntax.Separators+"{}", r) }) {
-		switch {
-		case class[0] == '$', slices.Contains(noticesMade, class):
-		case slices.Contains(noticesAbsent, class):
-			s.problem(v.At, "notify_classes", fmt.Sprintf("notify_classes: no notices of the class %s are made in this version: see the log", class))
-		default:
-			s.problem(v.At, "notify_classes", fmt.Sprintf("notify_classes: unknown class %q", class),
-				nearest.Words(class, slices.Values(slices.Concat(noticesMade, noticesAbsent)), 2)...)
+		if class[0] != '$' && !slices.Contains(noticeClasses, class) {
+			s.problem(Notice, v.At, "notify_classes", fmt.Sprintf("notify_classes: unknown class %q", class),
+				nearest.Words(class, slices.Values(noticeClasses), 2)...)
 		}
 	}
 }
@@ -210,7 +223,7 @@ func (s *Settings) serviceParam(name string) *Param {
 // near are the known names that differ in few letters, best first, at most
 // three.
 func (s *Settings) near(name string) []string {
-	words := nearest.Words(name, maps.Keys(s.params), 1+len(name)/8)
+	words := nearest.Words(name, maps.Keys(s.params), 1+min(len(name), 16)/8)
 	return words[:min(3, len(words))]
 }
 
@@ -228,7 +241,11 @@ func (s *Settings) lintProgram(m Service) {
 	for limit := 1; limit <= 2 && len(near) == 0; limit++ {
 		near = nearest.Words(m.Command, slices.Values(programs), limit)
 	}
-	s.problem(m.At, "", fmt.Sprintf("service %s: unknown program %q", m.Name, m.Command), near...)
+	kind := Program
+	if len(near) > 0 {
+		kind = Unknown
+	}
+	s.problem(kind, m.At, "", fmt.Sprintf("service %s: unknown program %q", m.Name, m.Command), near...)
 }
 
 // absent are parameters that decide where mail goes, who may send it or what

@@ -51,7 +51,7 @@ func (o Options) read(name string) ([]byte, error) {
 // readMaster reads master.cf. Without the file there is a server on port 25
 // with the usual delivery services. The error is that of a file that cannot be
 // read; good lines count although others are bad.
-func (s *Settings) readMaster() (faults []fault, err error) {
+func (s *Settings) readMaster() (faults []*Fault, err error) {
 	name := filepath.Join(s.dir, "master.cf")
 	text, err := s.options.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -62,12 +62,12 @@ func (s *Settings) readMaster() (faults []fault, err error) {
 	for line, err := range syntax.Lines(bytes.NewReader(text)) {
 		at := origin.At{File: name, Line: line.Number, Text: line.Text}
 		if err != nil {
-			s.problem(at, "", err.Error()) // an orphan, as reading memory does not fail
+			s.problem(Orphan, at, "", err.Error()) // an orphan, as reading memory does not fail
 			continue
 		}
 		m, err := parseService(line.Text)
 		if err != nil {
-			faults = append(faults, fault{at, err})
+			faults = append(faults, &Fault{at, err})
 			continue
 		}
 		m.At = at
@@ -87,8 +87,8 @@ func (s *Settings) addService(m Service) {
 		s.services = append(s.services, m)
 		return
 	}
-	s.problem(m.At, "", fmt.Sprintf("duplicate entry for service %q (%s), first at %v: the last one is used",
-		m.Name, m.Type, s.services[i].At))
+	s.problems = append(s.problems, Problem{Kind: Repeated, At: m.At, Also: []origin.At{s.services[i].At},
+		Text: fmt.Sprintf("duplicate entry for service %q (%s), first at %v: the last one is used", m.Name, m.Type, s.services[i].At)})
 	s.services[i] = m
 }
 

@@ -20,6 +20,9 @@ func TestUsedParametersAreDocumented(t *testing.T) {
 		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return err
 		}
+		if strings.HasPrefix(name, "../check/") || strings.HasPrefix(name, "../plan/") {
+			return nil // which judge parameters that nothing acts on
+		}
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return err

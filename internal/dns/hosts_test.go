@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -61,4 +62,19 @@ func FuzzParseHosts(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestHostsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(path, []byte("192.0.2.7 mailbox.test mailbox\n2001:db8::7 mailbox.test\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{"Mailbox.Test.": "[192.0.2.7 2001:db8::7]", "mailbox": "[192.0.2.7]", "other.test": "[]"} {
+		if got := fmt.Sprint(HostsFile(path, host)); got != want {
+			t.Errorf("HostsFile(%q) = %s, want %s", host, got, want)
+		}
+	}
+	if got := HostsFile(path+".none", "mailbox"); len(got) > 0 {
+		t.Errorf("a file that is not there: %v", got)
+	}
 }

@@ -117,6 +117,13 @@ func (n *Native) hosts() (map[string][]netip.Addr, map[netip.Addr][]string) {
 	return n.byName, n.byAddr
 }
 
+// HostsFile are the addresses of a host in a hosts file alone, for those who must
+// not ask the DNS. path "" is /etc/hosts; a file that cannot be read is an empty one.
+func HostsFile(path, host string) []netip.Addr {
+	byName, _ := NewNative(nil, path).hosts()
+	return byName[strings.ToLower(strings.TrimSuffix(host, "."))]
+}
+
 // parseHosts reads hosts(5): an address and its names on a line, canonical name
 // first. What is no address or no host name is left out.
 func parseHosts(text string) (map[string][]netip.Addr, map[netip.Addr][]string) {

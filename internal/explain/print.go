@@ -4,45 +4,120 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
+	"golang.org/x/net/idna"
+
+	"postern/internal/address"
 	"postern/internal/origin"
-	"postern/internal/route"
 )
 
 // Print writes the answer for people, as a tree:
 //
-//	john@example.org    250 2.1.5 Ok
-//	|- class virtual-mailbox   virtual_mailbox_domains, main.cf:12 "example.org"
-//	|- virtual_alias_maps hash:/etc/postfix/virtual
+//	john+shop@example.org    250 2.1.5 Ok
+//	|- user john, extension +shop
+//	|- class virtual-mailbox   virtual_mailbox_domains, domains:3 "example.org"
+//	|    mydestination             -
+//	|    virtual_alias_domains     -
+//	|    virtual_mailbox_domains   example.org   domains:3
+//	|- virtual_alias_maps[1] hash:/etc/postfix/virtual
+//	|    john+shop@example.org   -
 //	|    john@example.org        jeff@example.com   virtual:7
+//	|- expansion of john+shop@example.org
+//	|    `- jeff@example.com   virtual:7
 //	`- jeff@example.com   class default, smtp to example.com
-func (e Explanation) Print(w io.Writer) {
-	fmt.Fprintf(w, "%s    %d %s %s\n", printable(e.Address), e.Reply.Code, e.Reply.Enhanced, e.Reply.Text)
-	branch := func(last bool) string {
-		if last {
-			return "`- "
-		}
-		return "|- "
+//	     smtp: default_transport, not written in main.cf
+//
+// and then the findings.
+func (e Explanation) Print(w io.Writer, s Style) {
+	p := paper{w, s}
+	p.line("", "    ", line{{e.Address, bold}, {"    ", plain}, e.Reply.span()})
+	shown := shownLookups{}
+	var blocks []block
+	blocks = append(blocks, e.normal()...)
+	blocks = append(blocks, e.classBlock())
+	for _, b := range shown.blocks(e.sharedSteps()) {
+		blocks = append(blocks, e.spared(b))
 	}
-	last := len(e.Recipients) == 0 && len(lookups(e.Steps)) == 0
-	fmt.Fprintf(w, "%sclass %s   %s\n", branch(last), e.Class, e.reason())
-	for _, a := range e.ClassReason.Also {
-		fmt.Fprintf(w, "|    also listed as %s by %s, %v: this has no effect\n", a.Class, a.Parameter, a.At)
+	blocks = append(blocks, e.expansion()...)
+	blocks = append(blocks, e.afterwards()...)
+	for _, r := range e.Recipients {
+		blocks = append(blocks, e.recipientBlock(r, shown))
 	}
-	e.printSteps(w)
-	for i, r := range e.Recipients {
-		fmt.Fprintf(w, "%s%s   %s\n", branch(i == len(e.Recipients)-1), r.Address, r.where())
+	p.tree(blocks)
+	for _, f := range e.Findings {
+		f.Print(w, s.Colour)
 	}
 }
 
-// printable keeps an address that was given on the command line on its line.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
+func (r Reply) span() span {
+	colour := red
+	switch {
+	case r.Code < 400:
+		colour = green
+	case r.Code < 500:
+		colour = yellow
+	}
+	return words(colour, "%d %s %s", r.Code, r.Enhanced, r.Text)
+}
+
+// normal says how the address is looked up, where that is not how it was given.
+func (e Explanation) normal() []block {
+	if e.Normalized == "" {
+		return nil
+	}
+	var parts []string
+	if e.Normalized != strings.Trim(e.Address, "<>") {
+		parts = append(parts, "looked up as "+e.Normalized)
+	}
+	a := address.Split(e.Normalized)
+	if e.Extension != "" {
+		parts = append(parts, "user "+strings.TrimSuffix(a.Local, e.Extension), "extension "+e.Extension)
+	}
+	if other := otherForm(a.Domain); other != "" {
+		parts = append(parts, "the domain is "+other+" too, and a table has to have the form that was asked for")
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []block{{head: line{{strings.Join(parts, ", "), plain}}}}
+}
+
+// otherForm is the U-label form of a domain in A-labels, or the other way around
+// (RFC 5890, 2.3.2.1); "" when there is none.
+func otherForm(domain string) string {
+	convert := idna.ToUnicode
+	if strings.IndexFunc(domain, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		convert = idna.ToASCII
+	}
+	other, err := convert(domain)
+	if err != nil || other == domain {
+		return ""
+	}
+	return other
+}
+
+// classBlock is the decision about the class: the lists in the order in which
+// they count.
+func (e Explanation) classBlock() block {
+	c := e.ClassReason
+	b := block{head: line{{"class ", plain}, {e.Class, bold}, {"   " + e.reason(), plain}}}
+	for _, l := range c.Lists {
+		entry := line{words(plain, "%-23s   ", l.Parameter)}
+		switch {
+		case l.Error != "":
+			entry = append(entry, words(red, "failed: %s", l.Error))
+		case !l.Listed:
+			entry = append(entry, span{"-", faint})
+		default:
+			entry = append(entry, span{l.Key, plain}, words(faint, "   %s", placeAnd(l.At, l.Table)))
+			if l.Parameter != c.Parameter {
+				entry = append(entry, span{"   this has no effect", yellow})
+			}
 		}
-		return r
-	}, text)
+		b.below = append(b.below, entry)
+	}
+	return b
 }
 
 // reason is the list entry that decided the class.
@@ -53,10 +128,7 @@ func (e Explanation) reason() string {
 	}
 	text := c.Parameter
 	if c.At != nil {
-		text += ", " + c.At.String()
-	}
-	if c.Table != "" {
-		text += " (" + c.Table + ")"
+		text += ", " + placeAnd(c.At, c.Table)
 	}
 	if c.Key != "" {
 		text += fmt.Sprintf(" %q", c.Key)
@@ -64,114 +136,115 @@ func (e Explanation) reason() string {
 	return text
 }
 
-// lookups are the steps that are worth a line: questions to tables and what
-// followed from them. The class has its own line.
-func lookups(steps []route.Step) []route.Step {
-	var out []route.Step
-	asked := map[string]bool{}
-	for _, s := range steps {
-		switch s.Op {
-		case "lookup":
-			// The same question comes up more than once: does it exist, where is it?
-			// The lines of a .forward file are answers to one question.
-			id := s.Parameter + "\x00" + s.Table + "\x00" + s.Key
-			if s.At != nil {
-				id += "\x00" + s.At.String()
-			}
-			if !isDomainList(s.Parameter) && !asked[id] {
-				asked[id] = true
-				out = append(out, s)
-			}
-		case "expand", "rewrite":
-			if s.Error != "" {
-				out = append(out, s)
-			}
-		}
-	}
-	return out
-}
-
-func isDomainList(parameter string) bool {
-	switch parameter {
-	case "mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains":
-		return true
-	}
-	return false
-}
-
-// printSteps writes the lookups, grouped by table.
-func (e Explanation) printSteps(w io.Writer) {
-	steps := lookups(e.Steps)
-	width := 0
-	for _, s := range steps {
-		width = max(width, min(len(s.Key), 40))
-	}
-	before := ""
-	for _, s := range steps {
-		if head := strings.TrimSpace(s.Parameter + " " + s.Table); head != before {
-			fmt.Fprintf(w, "|- %s\n", head)
-			before = head
-		}
-		fmt.Fprintf(w, "|    %-*s   %s\n", width, s.Key, outcome(s))
-	}
-}
-
-func outcome(s route.Step) string {
+// placeAnd is a place, with the table that is there when the place does not say it.
+func placeAnd(at *origin.At, table string) string {
 	switch {
-	case s.Error != "":
-		return "failed: " + s.Error
-	case s.Result == nil:
-		return "-"
+	case at == nil:
+		return table
+	case table == "" || at.Table != "":
+		return at.String()
 	}
-	text := *s.Result
-	if s.At != nil {
-		text += "   " + place(*s.At)
-	}
-	return text
+	return at.String() + " (" + short(table) + ")"
 }
 
-// place is the short form of a place, with the query of a database row.
-func place(at origin.At) string {
-	if at.Query != "" {
-		return at.Query
+// short is the beginning of a table's name: inline tables have all their rows in it.
+func short(table string) string {
+	const enough = 60
+	if r := []rune(table); len(r) > enough {
+		return string(r[:enough]) + "..."
 	}
-	return at.String()
+	return table
+}
+
+// spared says why mailboxes are asked for while aliases are looked up.
+func (e Explanation) spared(b block) block {
+	if len(e.Recipients) > 0 && strings.HasPrefix(b.head[0].text, "virtual_mailbox_maps") {
+		b.head = append(b.head, span{`   asked before "@domain": a mailbox keeps its mail (virtual_mailbox_overrides_catchall)`, faint})
+	}
+	return b
+}
+
+// afterwards says what becomes of an accepted message where RCPT did not.
+func (e Explanation) afterwards() []block {
+	var blocks []block
+	if len(e.Actions) > 0 {
+		blocks = append(blocks, block{head: line{words(yellow, "access tables do this with the message: %s", strings.Join(e.Actions, ", "))}})
+	}
+	if e.After != nil {
+		blocks = append(blocks, block{head: line{{"accepted at RCPT, but after the text the client is told: ", yellow}, e.After.span()}})
+	}
+	bounced, waiting := 0, 0
+	for _, r := range e.Recipients {
+		switch {
+		case r.Reply.Code >= 500:
+			bounced++
+		case r.Reply.Code >= 400:
+			waiting++
+		}
+	}
+	if bounced+waiting > 0 {
+		var fates []string
+		if bounced > 0 {
+			fates = append(fates, fmt.Sprintf("%d returned to the sender", bounced))
+		}
+		if waiting > 0 {
+			fates = append(fates, fmt.Sprintf("%d waiting in the queue", waiting))
+		}
+		blocks = append(blocks, block{head: line{words(yellow, "accepted at RCPT, but then: %s of %d", strings.Join(fates, ", "), len(e.Recipients))}})
+	}
+	return blocks
+}
+
+// recipientBlock says how a recipient leaves, and why that way.
+func (e Explanation) recipientBlock(r Recipient, shown shownLookups) block {
+	b := block{head: line{{r.Address, bold}, {"   class " + r.Class + ", ", plain}, r.where()}}
+	if r.TransportBy != "" {
+		text := r.Transport + ": " + r.TransportBy + written(r.TransportAt)
+		if r.NextHopBy != "" && r.NextHopBy != r.TransportBy {
+			text += "; next hop: " + r.NextHopBy
+		}
+		b.below = append(b.below, line{{text, faint}})
+	}
+	if r.Cause != "" {
+		b.below = append(b.below, line{{r.Cause, yellow}})
+	}
+	if r.UID != nil && r.GID != nil {
+		b.below = append(b.below, line{words(faint, "%s of uid %d%s, gid %d%s", r.Format, *r.UID, written(r.UIDAt), *r.GID, written(r.GIDAt))})
+	}
+	for _, lookups := range shown.blocks(e.Steps[r.from:r.to]) {
+		b.below = append(b.below, lookups.head)
+		for _, l := range lookups.below {
+			b.below = append(b.below, append(line{{"  ", plain}}, l...))
+		}
+	}
+	return b
+}
+
+// written is where something is written, behind a comma.
+func written(at *origin.At) string {
+	switch {
+	case at == nil:
+		return ""
+	case at.Line == 0 && at.Table == "":
+		return ", not written in main.cf"
+	}
+	return ", " + at.String()
 }
 
 // where says how a recipient leaves.
-func (r Recipient) where() string {
-	text := "class " + r.Class + ", "
+func (r Recipient) where() span {
 	switch {
-	case r.Mailbox != "":
-		text += r.Transport + " to " + r.Mailbox
-	case r.Transport == "":
-		text += "nowhere"
 	case r.Reply.Code >= 300:
-		text += r.Transport
-	case r.Transport == "local", r.Transport == "discard":
-		text += r.Transport + ": " + r.Reply.Text
-	default:
-		text += r.Transport + " to " + r.NextHop
-	}
-	if r.Reply.Code >= 300 {
-		text += fmt.Sprintf(": %d %s %s", r.Reply.Code, r.Reply.Enhanced, r.Reply.Text)
-	}
-	return text
-}
-
-// PrintVerdicts writes one line per final recipient, as sendmail -bv does:
-//
-//	john@example.org... deliverable: virtual to /var/vmail/john/
-func (e Explanation) PrintVerdicts(w io.Writer) {
-	if e.Reply.Code >= 300 {
-		fmt.Fprintf(w, "%s... undeliverable: %d %s %s\n", e.Address, e.Reply.Code, e.Reply.Enhanced, e.Reply.Text)
-		return
-	}
-	for _, r := range e.Recipients {
-		word := "deliverable"
-		if r.Reply.Code >= 300 {
-			word = "undeliverable"
+		text := r.Transport
+		if text == "" {
+			text = "nowhere"
 		}
-		fmt.Fprintf(w, "%s... %s: %s\n", r.Address, word, r.where())
+		s := r.Reply.span()
+		return span{text + ": " + s.text, s.colour}
+	case r.Mailbox != "":
+		return span{r.Transport + " to " + r.Mailbox, plain}
+	case r.Transport == "local", r.Transport == "discard":
+		return span{r.Transport + ": " + r.Reply.Text, plain}
 	}
+	return span{r.Transport + " to " + r.NextHop, plain}
 }

@@ -41,7 +41,7 @@ func BenchmarkDeliver(b *testing.B) {
 		name := map[int]string{1: "One", 10: "Ten"}[batch]
 		b.Run(name+"/Helper", func(b *testing.B) {
 			base := home(b)
-			store := connect(b, &Policy{Virtual: map[string]int{base: 1}}).Store(options())
+			store := connect(b, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}}).Store(options())
 			bench(b, batch, func(list []mailbox.Delivery) { deliverAll(b, store, list) }, text, base)
 		})
 		b.Run(name+"/Direct", func(b *testing.B) {

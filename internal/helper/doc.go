@@ -80,7 +80,11 @@
 // texts with a length in front. A request is answered before the next one on that
 // connection; the server makes as many connections as it needs, by sending one
 // end of a socket pair over the control socket. Small message texts are part of
-// the request, large ones are asked for in pieces. Descriptors travel as
+// the request, large ones are asked for in pieces. Small deliveries into Maildirs
+// travel together: those that come while a request is under way wait for it, and
+// share the next one. As long as a request takes more than 100 ms, others go by
+// themselves, as do deliveries that wait for a lock or for the disk (mailbox_sync =
+// each). Descriptors travel as
 // SCM_RIGHTS. The control socket brings log lines the other way, and tells each
 // process of the other's end.
 //

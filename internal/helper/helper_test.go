@@ -30,6 +30,11 @@ func somebody() (uid, gid int) {
 	return os.Geteuid(), os.Getegid()
 }
 
+// only is a system with one user.
+func only(uid, gid int) Users {
+	return func(int) []User { return []User{{Name: "somebody", UID: uid, GID: gid}} }
+}
+
 // home is a directory of somebody that everybody can reach.
 func home(t testing.TB) string {
 	t.Helper()
@@ -111,7 +116,7 @@ func readNew(t *testing.T, dir string) string {
 // what a Store does without it.
 func TestDeliver(t *testing.T) {
 	base := home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	store := c.Store(options())
 	for _, size := range []int{0, 1, 4 << 10, maxInline, maxInline + 1, 3*maxPiece + 17} {
 		text := strings.Repeat("0123456789abcde\n", size/16+1)[:size]
@@ -139,7 +144,7 @@ func TestDeliver(t *testing.T) {
 // TestDeliverAll stores one text in many mailboxes, more than fit in a request.
 func TestDeliverAll(t *testing.T) {
 	base := home(t)
-	store := connect(t, &Policy{Virtual: map[string]int{base: 1}}).Store(options())
+	store := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}}).Store(options())
 	const n = 1000
 	list := make([]mailbox.Delivery, n)
 	for i := range list {
@@ -177,7 +182,7 @@ func (b badText) ReadAt(p []byte, off int64) (int, error) {
 // half of it is delivered, and the connection is good for the next one.
 func TestUnreadableText(t *testing.T) {
 	base := home(t)
-	store := connect(t, &Policy{Virtual: map[string]int{base: 1}}).Store(options())
+	store := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}}).Store(options())
 	for _, size := range []int64{1000, 4 * maxPiece} {
 		m := message("")
 		m.Body = badText{size}
@@ -244,7 +249,7 @@ func TestMboxWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	store := connect(t, &Policy{Virtual: map[string]int{base: 1}}).Store(o)
+	store := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}}).Store(o)
 	done := make(chan error)
 	go func() {
 		_, err := store.Deliver(ctx, box(base, "box", route.Mbox), message("text\n"))
@@ -293,7 +298,7 @@ func TestGone(t *testing.T) {
 // TestRun runs a command with an input and an output.
 func TestRun(t *testing.T) {
 	uid, gid := somebody()
-	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, WorkDirs: map[string]bool{"/": true},
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, Users: only(uid, gid), WorkDirs: map[string]bool{"/": true},
 		Environment: map[string]bool{"A=b": true, "PATH=/usr/bin:/bin": true}})
 	spec := command.Spec{As: privsep.Identity{UID: uid, GID: gid}, Argv: []string{"/bin/sh", "-c", "cat; id -u; echo $A; exit 7"},
 		Env: []string{"A=b", "PATH=/usr/bin:/bin"}, Dir: "/", Limit: time.Minute, Output: 1000}
@@ -324,7 +329,7 @@ func input(t *testing.T, text string) *os.File {
 // TestRunCanceled: the end of the context kills the command.
 func TestRunCanceled(t *testing.T) {
 	uid, gid := somebody()
-	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, WorkDirs: map[string]bool{"/": true}})
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, Users: only(uid, gid), WorkDirs: map[string]bool{"/": true}})
 	pipe, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +352,7 @@ func TestRunCanceled(t *testing.T) {
 func TestReadFile(t *testing.T) {
 	dir := home(t)
 	uid, gid := somebody()
-	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}})
+	c := connect(t, &Policy{Trusted: map[int]bool{uid: true}, Users: only(uid, gid)})
 	for _, size := range []int{0, 1, maxPiece, maxPiece + 1, maxListSize, maxListSize + 1} {
 		text := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
 		write(t, dir+"/list", string(text), uid, gid)

@@ -15,13 +15,22 @@ import (
 )
 
 // members are the members of a list that need the rights of somebody: "|command",
-// "/file", "~/file" and ":include:/file".
-type members map[string]bool
+// "/file", "~/file" and ":include:/file". They are sorted and distinct.
+type members []string
 
 const includeWord = ":include:"
 
+// memberList collects members.
+type memberList struct{ found members }
+
+// members are those that were added.
+func (l *memberList) members() members {
+	slices.Sort(l.found)
+	return slices.Clip(slices.Compact(l.found))
+}
+
 // add takes the members of a text as package route takes them.
-func (m members) add(list string) {
+func (l *memberList) add(list string) {
 	if !strings.ContainsAny(list, "|/") {
 		return // addresses
 	}
@@ -30,12 +39,12 @@ func (m members) add(list string) {
 		name := a.Internal()
 		switch {
 		case len(name) >= len(includeWord) && strings.EqualFold(name[:len(includeWord)], includeWord):
-			m[includeWord+strings.Trim(name[len(includeWord):], `" `)] = true
+			l.found = append(l.found, includeWord+strings.Trim(name[len(includeWord):], `" `))
 		case strings.HasPrefix(name, "|"):
-			m[name] = true
+			l.found = append(l.found, name)
 		case strings.HasPrefix(name, "/"), strings.HasPrefix(name, "~/"):
 			if name = path.Clean(name); name[0] == '/' || strings.HasPrefix(name, "~/") { // "~/.." leads out
-				m[name] = true
+				l.found = append(l.found, name)
 			}
 		}
 	}
@@ -43,13 +52,13 @@ func (m members) add(list string) {
 
 // parseMembers reads an :include: or .forward file.
 func parseMembers(content []byte) members {
-	m := members{}
+	var list memberList
 	for line := range strings.Lines(string(content)) {
 		if !strings.HasPrefix(line, "#") {
-			m.add(strings.TrimRight(line, "\r\n"))
+			list.add(strings.TrimRight(line, "\r\n"))
 		}
 	}
-	return m
+	return list.members()
 }
 
 // Kinds of lists, as allow_mail_to_commands and allow_mail_to_files name them.
@@ -62,8 +71,14 @@ const (
 // maxListSize bounds an :include: or .forward file, as for package route.
 const maxListSize = 4 << 20
 
-// maxListFiles bounds the files of one search.
-const maxListFiles = 1000
+// Bounds of one search. The depth is that of package route. What a file
+// costs is its size, and fileCost at least.
+const (
+	maxListDepth = 100       // lists that include one another
+	maxSearch    = 128 << 20 // cost of all lists
+	fileCost     = 4 << 10
+	maxForwards  = 10000 // .forward files of a user
+)
 
 // search looks in lists for a member that has the rights of one user.
 type search struct {
@@ -71,46 +86,92 @@ type search struct {
 	as   privsep.Runner
 	want int // user id
 	// is says whether a member of a list of this kind is the one.
-	is   func(kind, member string) bool
-	deep bool            // it may be in an :include: file
-	seen map[string]bool // files that were read
+	is    func(kind, member string) bool
+	deep  bool            // it may be in an :include: file
+	seen  map[naming]bool // files that were looked at
+	next  []include       // :include: files that are to be read
+	spent int64           // cost of the lists that were read
+	cut   bool            // a bound was reached
+}
+
+// naming is a file that a list with the rights of somebody names.
+type naming struct {
+	file  string
+	owner int
+}
+
+// include is an :include: file: who reads it, and whose rights its members have.
+type include struct {
+	file   string
+	owner  int
+	reader privsep.Identity
 }
 
 func (p *Policy) search(as privsep.Runner, want int, deep bool, is func(kind, member string) bool) *search {
-	return &search{p, as, want, is, deep, map[string]bool{}}
+	return &search{p: p, as: as, want: want, is: is, deep: deep, seen: map[naming]bool{}}
 }
 
-// anywhere looks in the .forward files of the user and in all alias files.
+// anywhere looks in the .forward files of the user and in all alias files, and
+// then in what they include, the nearest first.
 func (s *search) anywhere(ctx context.Context) bool {
 	for _, u := range s.p.users(s.want) {
-		for _, name := range s.p.forwards(s.as, &u) {
+		for _, name := range s.forwards(&u) {
 			if !s.first(name, u.UID) {
 				continue
 			}
-			content, info, err := privsep.Files{As: s.as}.ReadFile(ctx, u.identity(), name, maxListSize)
-			if err == nil && trusted(&u, &info) && s.in(ctx, kindForward, parseMembers(content), u.UID) {
+			m, info, ok := s.read(ctx, s.p.rightsOf(&u), name)
+			if ok && trusted(&u, &info) && s.in(kindForward, m, u.UID) {
 				return true
 			}
 		}
 	}
 	for _, name := range s.p.Aliases {
-		m, owner := s.p.texts.aliases(name)
-		if s.in(ctx, kindAlias, m, owner) {
+		if m, owner := s.p.texts.aliases(name); s.in(kindAlias, m, owner) {
+			return true
+		}
+	}
+	for depth := 0; len(s.next) > 0; depth++ {
+		if depth == maxListDepth {
+			s.cut = true
+			return false
+		}
+		level := s.next
+		s.next = nil
+		if slices.ContainsFunc(level, func(f include) bool { return s.included(ctx, f) }) {
 			return true
 		}
 	}
 	return false
 }
 
-// first reports whether a file is still to be read: with these rights it was not
-// read before, and there were not too many.
+// shortfall says that not all lists were looked at; "" where they were.
+func (s *search) shortfall() string {
+	if !s.cut {
+		return ""
+	}
+	return fmt.Sprintf(" among those that are searched: %d MiB of lists, %d lists deep, %d .forward files", maxSearch>>20, maxListDepth, maxForwards)
+}
+
+// first reports whether a file is still to be read with these rights.
 func (s *search) first(name string, owner int) bool {
-	key := fmt.Sprintf("%d %s", owner, name)
-	if s.seen[key] || len(s.seen) >= maxListFiles {
+	key := naming{name, owner}
+	if s.seen[key] {
 		return false
 	}
 	s.seen[key] = true
 	return true
+}
+
+// read reads the members of a list as somebody. Where nothing has changed since
+// that somebody read it last, they are known.
+func (s *search) read(ctx context.Context, id privsep.Identity, name string) (members, privsep.FileInfo, bool) {
+	if s.spent >= maxSearch {
+		s.cut = true
+		return nil, privsep.FileInfo{}, false
+	}
+	l, err := s.p.lists.read(ctx, s.as, id, name)
+	s.spent += max(fileCost, min(l.info.Size, maxListSize))
+	return l.members, l.info, err == nil
 }
 
 // worldWritable is a file that anybody may change.
@@ -121,60 +182,52 @@ func trusted(u *User, info *privsep.FileInfo) bool {
 	return info.Regular && !info.Link && (info.UID == 0 || info.UID == u.UID) && info.Mode&worldWritable == 0
 }
 
-// in looks in a list that has the rights of owner, and in what it includes. For
-// root it is default_privs. Files are read last.
-func (s *search) in(ctx context.Context, kind string, m members, owner int) bool {
+// in looks in a list that has the rights of owner, and notes what it includes.
+// For root it is default_privs.
+func (s *search) in(kind string, m members, owner int) bool {
 	rights := s.p.Default
 	if owner > 0 {
 		rights = s.p.identityOf(owner)
 	}
-	var files []string
-	for member := range m {
+	for _, member := range m {
 		if rights.UID == s.want && s.is(kind, member) { // an :include: file is read with these rights too
 			return true
 		}
-		if file, ok := strings.CutPrefix(member, includeWord); ok && path.IsAbs(file) {
-			if _, reader := s.ofInclude(file, owner); reader.UID == s.want && s.is(kind, member) {
-				return true
-			}
-			files = append(files, file)
+		file, ok := strings.CutPrefix(member, includeWord)
+		if !ok || !path.IsAbs(file) || !s.first(file, owner) {
+			continue
+		}
+		f := s.include(file, owner)
+		if f.reader.UID == s.want && s.is(kind, member) {
+			return true
+		}
+		if s.deep {
+			s.next = append(s.next, f)
 		}
 	}
-	return s.deep && slices.ContainsFunc(files, func(file string) bool { return s.included(ctx, file, owner) })
+	return false
 }
 
-// ofInclude is who owns the rights of an :include: file and who reads it. Where
-// the list that names it is root's, that is the owner of the file.
-func (s *search) ofInclude(file string, owner int) (int, privsep.Identity) {
+// include finds out who owns the rights of an :include: file and who reads it.
+// Where the list that names it is root's, that is the owner of the file.
+func (s *search) include(file string, owner int) include {
 	var st unix.Stat_t
 	if owner == 0 && unix.Stat(file, &st) == nil {
 		owner = int(st.Uid)
 	}
 	if owner == 0 {
-		return 0, s.p.Default
+		return include{file, 0, s.p.Default}
 	}
-	return owner, s.p.identityOf(owner)
+	return include{file, owner, s.p.identityOf(owner)}
 }
 
 // included looks in an :include: file.
-func (s *search) included(ctx context.Context, file string, owner int) bool {
-	if !s.first(file, owner) {
+func (s *search) included(ctx context.Context, f include) bool {
+	if s.p.identity(f.reader.UID, f.reader.GID) != nil {
 		return false
 	}
-	owner, reader := s.ofInclude(file, owner)
-	if s.p.identity(reader.UID, reader.GID) != nil {
-		return false
-	}
-	content, info, err := privsep.Files{As: s.as}.ReadFile(ctx, reader, file, maxListSize)
-	return err == nil && info.Mode&worldWritable == 0 && s.in(ctx, kindInclude, parseMembers(content), owner)
-}
-
-// identityOf is the first user with this number; nobody when there is none.
-func (p *Policy) identityOf(uid int) privsep.Identity {
-	for _, u := range p.users(uid) {
-		return u.identity()
-	}
-	return privsep.Identity{}
+	m, info, ok := s.read(ctx, f.reader, f.file)
+	return ok && info.Mode&worldWritable == 0 && s.in(kindInclude, m, f.owner)
 }
 
 // forwardStarts are the beginnings of the names of a user's .forward files.
@@ -203,11 +256,13 @@ func (p *Policy) isForward(u *User, name string) bool {
 }
 
 // forwards are the names of the user's .forward files that there are.
-func (p *Policy) forwards(as privsep.Runner, u *User) []string {
+func (s *search) forwards(u *User) []string {
 	var found []string
-	for _, start := range p.forwardStarts(u) {
+	for _, start := range s.p.forwardStarts(u) {
 		dir, prefix := path.Split(start)
-		for _, name := range namesAs(as, u.identity(), dir, prefix) {
+		names := namesAs(s.as, s.p.rightsOf(u), dir, prefix)
+		s.cut = s.cut || len(names) >= maxForwards
+		for _, name := range names {
 			found = append(found, dir+name)
 		}
 	}
@@ -222,7 +277,7 @@ func namesAs(as privsep.Runner, id privsep.Identity, dir, prefix string) (found 
 			return err
 		}
 		defer f.Close()
-		for len(found) < maxListFiles {
+		for len(found) < maxForwards {
 			names, err := f.Readdirnames(256)
 			for _, name := range names {
 				if strings.HasPrefix(name, prefix) {

@@ -29,7 +29,7 @@ func delivered(t *testing.T, c *Client, base, name, text string) *spool.Applied 
 // TestMailFS does for the spool what a checkpoint needs of file systems.
 func TestMailFS(t *testing.T) {
 	base := home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	a := delivered(t, c, base, "box", "text\n")
 	fs := c.MailFS(t.TempDir(), nil)
 	d, err := fs.OpenDevice(filepath.Dir(a.Path))
@@ -55,7 +55,7 @@ func TestMailFS(t *testing.T) {
 // them durable; of others it says nothing.
 func TestMail(t *testing.T) {
 	base := home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	files := map[string]*spool.Applied{}
 	for _, name := range []string{"good", "read", "removed", "changed", "short", "link"} {
 		files[name] = delivered(t, c, base, name, "text of "+name+"\n")
@@ -106,7 +106,7 @@ func TestMail(t *testing.T) {
 // TestMailMany: more files than fit in a request keep their order.
 func TestMailMany(t *testing.T) {
 	base := home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	good := delivered(t, c, base, "box", "text\n")
 	bad := *good
 	bad.Length++
@@ -160,7 +160,7 @@ func copyOf(t *testing.T, dir string) string {
 // made again.
 func TestRecovery(t *testing.T) {
 	base, before := home(t), t.TempDir()
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	s := openSpool(t, c, before, "one")
 	draft, err := s.Create(0)
 	if err == nil {
@@ -204,7 +204,7 @@ func TestRecovery(t *testing.T) {
 // TestMailGone: without the helper nobody says that mail is lost.
 func TestMailGone(t *testing.T) {
 	base := home(t)
-	a := delivered(t, connect(t, &Policy{Virtual: map[string]int{base: 1}}), base, "box", "text\n")
+	a := delivered(t, connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}}), base, "box", "text\n")
 	c := withoutHelper(t)
 	if _, err := c.Mail().Whole(t.Context(), []*spool.Applied{a}); !errors.Is(err, ErrGone) {
 		t.Errorf("Whole = %v, want %v", err, ErrGone)

@@ -131,7 +131,7 @@ func (r recorder) Warningf(format string, args ...any) {
 // TestLog: what a Store logs in the helper is logged by the server.
 func TestLog(t *testing.T) {
 	base := home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	lines := make(recorder, 10)
 	c.Logs("virtual", lines)
 	store := c.Store(options())

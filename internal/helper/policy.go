@@ -42,6 +42,7 @@ type Policy struct {
 	Directories map[string]bool
 
 	Virtual     map[string]int // virtual_mailbox_base, with the virtual_minimum_uid there
+	VirtualGIDs Numbers        // virtual_gid_maps
 	SpoolDirs   []string       // mail_spool_directory, without a final slash
 	HomeMailbox []string       // home_mailbox
 	// Forward are the beginnings of forward_path up to what depends on the
@@ -56,9 +57,7 @@ type Policy struct {
 	// allow_mail_to_files: "alias", "forward", "include".
 	MailToCommands, MailToFiles map[string]bool
 
-	// Pipes say of argv whether it is that of a pipe(8) service, by the user it
-	// runs as.
-	Pipes           map[int][]func(argv []string) bool
+	Pipes           []Pipe
 	MailboxCommands []string        // mailbox_command
 	CommandMaps     []string        // text files of mailbox_command_maps
 	AnyCommand      bool            // mailbox_command_maps has other tables: every system user may run anything
@@ -69,6 +68,7 @@ type Policy struct {
 
 	Users Users
 	texts textFiles
+	lists listFiles
 }
 
 // User is a system user.
@@ -78,32 +78,11 @@ type User struct {
 	Home, Shell string
 }
 
-func (u *User) identity() privsep.Identity { return privsep.Identity{UID: u.UID, GID: u.GID} }
-
 // Users finds the system users with a user id, or all: AnyUser.
 type Users func(uid int) []User
 
 // AnyUser asks for all users.
 const AnyUser = -1
-
-// identity refuses who is nobody's mail to be delivered as.
-func (p *Policy) identity(uid int, groups ...int) error {
-	if uid <= 0 {
-		return fmt.Errorf("uid %d: %w", uid, privsep.ErrRoot)
-	}
-	if uid == p.Owner.UID {
-		return fmt.Errorf("uid %d is mail_owner: %w", uid, ErrRefused)
-	}
-	for _, g := range groups {
-		switch {
-		case g <= 0:
-			return fmt.Errorf("gid %d: %w", g, privsep.ErrRoot)
-		case g == p.Owner.GID || slices.Contains(p.Groups, g):
-			return fmt.Errorf("gid %d is a group of the mail system: %w", g, ErrRefused)
-		}
-	}
-	return nil
-}
 
 func (p *Policy) users(uid int) []User {
 	if p.Users == nil {
@@ -120,10 +99,16 @@ func (p *Policy) mayStore(ctx context.Context, as privsep.Runner, box *route.Mai
 		return err
 	}
 	if minimum, ok := p.Virtual[box.Base]; ok && below(box.Base, box.Path) {
-		if box.UID >= minimum {
-			return nil
+		switch {
+		case box.UID < minimum:
+			return fmt.Errorf("uid %d is below virtual_minimum_uid: %w", box.UID, ErrRefused)
+		case !p.VirtualGIDs.allows(&p.texts, box.GID):
+			return fmt.Errorf("gid %d is not in virtual_gid_maps: %w", box.GID, ErrRefused)
 		}
-		return fmt.Errorf("uid %d is below virtual_minimum_uid: %w", box.UID, ErrRefused)
+		return nil
+	}
+	if err := p.own(box.UID, box.GID); err != nil {
+		return err
 	}
 	if p.Trusted[box.UID] {
 		return nil
@@ -137,12 +122,13 @@ func (p *Policy) mayStore(ctx context.Context, as privsep.Runner, box *route.Mai
 			names = append(names, "~/"+rest)
 		}
 	}
-	if p.search(as, box.UID, p.MailToFiles[kindInclude], func(kind, member string) bool {
+	s := p.search(as, box.UID, p.MailToFiles[kindInclude], func(kind, member string) bool {
 		return p.MailToFiles[kind] && slices.Contains(names, member)
-	}).anywhere(ctx) {
+	})
+	if s.anywhere(ctx) {
 		return nil
 	}
-	return fmt.Errorf("%s as uid %d: no list names that file: %w", box.Path, box.UID, ErrRefused)
+	return fmt.Errorf("%s as uid %d: no list names that file%s: %w", box.Path, box.UID, s.shortfall(), ErrRefused)
 }
 
 // ownMailbox reports whether box is where u gets mail.
@@ -182,17 +168,20 @@ func (p *Policy) homeMailboxes(u *User) []string {
 // mayRun allows the programs of pipe services with their arguments, and command
 // lines that mailbox_command or a list has with the rights of the user.
 func (p *Policy) mayRun(ctx context.Context, as privsep.Runner, s *command.Spec) error {
-	if err := p.identity(s.As.UID, append([]int{s.As.GID}, s.As.Groups...)...); err != nil {
+	if err := p.alone(s.As); err != nil {
 		return err
 	}
 	users := p.users(s.As.UID)
 	if err := p.surroundings(s, users); err != nil {
 		return err
 	}
-	for _, fits := range p.Pipes[s.As.UID] {
-		if fits(s.Argv) {
+	for _, pipe := range p.Pipes {
+		if pipe.UID == s.As.UID && pipe.GID == s.As.GID && pipe.Fits(s.Argv) {
 			return nil
 		}
+	}
+	if err := p.own(s.As.UID, s.As.GID); err != nil {
+		return err
 	}
 	if p.Trusted[s.As.UID] || p.AnyCommand && len(users) > 0 {
 		return nil
@@ -202,13 +191,14 @@ func (p *Policy) mayRun(ctx context.Context, as privsep.Runner, s *command.Spec)
 			return nil
 		}
 	}
-	if p.search(as, s.As.UID, p.MailToCommands[kindInclude], func(kind, member string) bool {
+	lists := p.search(as, s.As.UID, p.MailToCommands[kindInclude], func(kind, member string) bool {
 		line, ok := strings.CutPrefix(member, "|")
 		return ok && p.MailToCommands[kind] && p.runs(s, line)
-	}).anywhere(ctx) {
+	})
+	if lists.anywhere(ctx) {
 		return nil
 	}
-	return fmt.Errorf("this command as uid %d: no list or parameter has it: %w", s.As.UID, ErrRefused)
+	return fmt.Errorf("this command as uid %d: no list or parameter has it%s: %w", s.As.UID, lists.shortfall(), ErrRefused)
 }
 
 // mailboxCommands are the command lines that may take mail for u's mailbox.
@@ -266,7 +256,10 @@ func (p *Policy) surroundings(s *command.Spec, users []User) error {
 // lists with the user's rights. Whether there is a file may be asked anywhere:
 // that tells nothing that mail does not.
 func (p *Policy) mayRead(ctx context.Context, as privsep.Runner, id privsep.Identity, name string, limit int64) error {
-	if err := p.identity(id.UID, append([]int{id.GID}, id.Groups...)...); err != nil {
+	if err := p.alone(id); err != nil {
+		return err
+	}
+	if err := p.own(id.UID, id.GID); err != nil {
 		return err
 	}
 	if !path.IsAbs(name) {
@@ -280,10 +273,11 @@ func (p *Policy) mayRead(ctx context.Context, as privsep.Runner, id privsep.Iden
 			return nil
 		}
 	}
-	if p.search(as, id.UID, true, func(_, member string) bool { return member == includeWord+name }).anywhere(ctx) {
+	s := p.search(as, id.UID, true, func(_, member string) bool { return member == includeWord+name })
+	if s.anywhere(ctx) {
 		return nil
 	}
-	return fmt.Errorf("%s as uid %d: %w", name, id.UID, ErrRefused)
+	return fmt.Errorf("%s as uid %d: no list names it%s: %w", name, id.UID, s.shortfall(), ErrRefused)
 }
 
 // mayOpen allows files that the configuration names, unless the server's own

@@ -37,6 +37,7 @@ func policy(t *testing.T) (p *Policy, fred string) {
 	users := map[int][]User{
 		uid:  {{Name: "fred", UID: uid, GID: gid, Home: fred, Shell: "/bin/bash"}},
 		8001: {{Name: "jane", UID: 8001, GID: 8001, Home: "/nonexistent/jane"}, {Name: "janet", UID: 8001, GID: 8001, Home: "/nonexistent/jane"}},
+		8200: {{Name: "trusted", UID: 8200, GID: 8200}},
 	}
 	for _, list := range users {
 		users[AnyUser] = append(users[AnyUser], list...)
@@ -44,11 +45,9 @@ func policy(t *testing.T) (p *Policy, fred string) {
 	both := map[string]bool{"alias": true, "forward": true}
 	return &Policy{
 		Owner: privsep.Identity{UID: 8100, GID: 8100}, Groups: []int{8101},
-		Virtual: map[string]int{"/mail": 5000}, SpoolDirs: []string{"/var/mail"}, HomeMailbox: []string{"Maildir/"},
+		Virtual: map[string]int{"/mail": 5000}, VirtualGIDs: Numbers{Known: map[int]bool{5000: true}}, SpoolDirs: []string{"/var/mail"}, HomeMailbox: []string{"Maildir/"},
 		Forward: []string{"$home/.forward"}, Trusted: map[int]bool{8200: true},
-		Pipes: map[int][]func([]string) bool{8300: {func(argv []string) bool {
-			return len(argv) == 2 && argv[0] == "/usr/lib/deliver"
-		}}},
+		Pipes:          []Pipe{{8300, 8300, func(argv []string) bool { return len(argv) == 2 && argv[0] == "/usr/lib/deliver" }}},
 		MailToCommands: both, MailToFiles: both, Shells: []string{""}, Filters: []string{"abc/"},
 		Environment: map[string]bool{"PATH=/usr/bin:/bin": true}, WorkDirs: map[string]bool{"/": true},
 		Users: func(uid int) []User { return users[uid] },
@@ -285,7 +284,7 @@ func FuzzMembers(f *testing.F) {
 	f.Add("\\fred, \"|/bin/x a \\\"b\\\"\", /file, ~/file, :include:/list\n# |/no\n")
 	f.Add(":INCLUDE: /a, \":include:/b c\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		for m := range parseMembers([]byte(text)) {
+		for _, m := range parseMembers([]byte(text)) {
 			if !strings.HasPrefix(m, "|") && !strings.HasPrefix(m, "/") && !strings.HasPrefix(m, "~/") && !strings.HasPrefix(m, includeWord) {
 				t.Errorf("%q is a member of %q", m, text)
 			}

@@ -36,8 +36,8 @@ func TestRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := privsep.Identity{UID: 1 << 30, GID: 1 << 30}
-	old := &Policy{Owner: owner, Virtual: map[string]int{before: 1}, Listeners: map[string]bool{"tcp4 127.0.0.1:0": true}}
-	next := &Policy{Owner: owner, Virtual: map[string]int{after: 1}, Listeners: map[string]bool{"tcp4 localhost:0": true}, Files: map[string]bool{file: true}}
+	old := &Policy{Owner: owner, Virtual: map[string]int{before: 1}, VirtualGIDs: Numbers{Any: true}, Listeners: map[string]bool{"tcp4 127.0.0.1:0": true}}
+	next := &Policy{Owner: owner, Virtual: map[string]int{after: 1}, VirtualGIDs: Numbers{Any: true}, Listeners: map[string]bool{"tcp4 localhost:0": true}, Files: map[string]bool{file: true}}
 	c, change := reloading(t, old)
 	change(next, nil)
 	// check compares what is allowed: listeners of both, the new file, mail into

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 
 	"postern/internal/deliver/mailbox"
 	"postern/internal/route"
@@ -14,6 +15,10 @@ import (
 type Store struct {
 	c       *Client
 	options []byte
+	each    bool // every delivery waits for the disk
+
+	mu      sync.Mutex
+	ferries map[string]*ferry // by the base directory of the mailboxes
 }
 
 var (
@@ -22,7 +27,9 @@ var (
 )
 
 // Store returns the Deliverer whose work is done in the helper.
-func (c *Client) Store(o StoreOptions) *Store { return &Store{c, o.append(nil)} }
+func (c *Client) Store(o StoreOptions) *Store {
+	return &Store{c: c, options: o.append(nil), each: o.SyncEach, ferries: map[string]*ferry{}}
+}
 
 // Deliver implements mailbox.Deliverer.
 func (s *Store) Deliver(ctx context.Context, box route.Mailbox, m *mailbox.Message) (mailbox.Receipt, error) {
@@ -32,7 +39,7 @@ func (s *Store) Deliver(ctx context.Context, box route.Mailbox, m *mailbox.Messa
 	return out[0].Receipt, out[0].Err
 }
 
-// DeliverAll implements mailbox.Batcher.
+// DeliverAll implements mailbox.Batcher, for deliveries that share their Body.
 func (s *Store) DeliverAll(ctx context.Context, list []mailbox.Delivery) []mailbox.Outcome {
 	out := make([]mailbox.Outcome, len(list))
 	for from := 0; from < len(list); {
@@ -51,13 +58,18 @@ const maxPortion = 128 << 10
 func portion(list []mailbox.Delivery) int {
 	size := 0
 	for i := range list {
-		box, m := &list[i].Box, list[i].Message
-		size += len(box.Path) + len(box.Base) + len(box.User) + len(m.ID) + len(m.Sender) + len(m.Header) + 64
+		size += sizeOf(&list[i])
 		if i > 0 && size > maxPortion || i == maxList {
 			return i
 		}
 	}
 	return len(list)
+}
+
+// sizeOf is more than the octets of a delivery in a request, without the text.
+func sizeOf(d *mailbox.Delivery) int {
+	box, m := &d.Box, d.Message
+	return len(box.Path) + len(box.Base) + len(box.User) + len(m.ID) + len(m.Sender) + len(m.Header) + 64
 }
 
 // together has deliveries of one text carried out in one request, with those of
@@ -68,9 +80,11 @@ func (s *Store) together(ctx context.Context, list []mailbox.Delivery, out []mai
 		return
 	}
 	p := &parcel{list: list, out: out}
-	if f := s.ferry(p); f != nil {
-		f.carry(p)
-		return
+	if s.shares(p) {
+		if f := s.ferry(list[0].Box.Base); f != nil {
+			f.carry(p)
+			return
+		}
 	}
 	if err := s.request(ctx, []*parcel{p}); err != nil {
 		fail(out, unserved(ctx, err))
@@ -80,6 +94,47 @@ func (s *Store) together(ctx context.Context, list []mailbox.Delivery, out []mai
 func fail(out []mailbox.Outcome, err error) {
 	for i := range out {
 		out[i] = mailbox.Outcome{Err: err}
+	}
+}
+
+// shares reports whether a parcel may travel with others: all of it is small, and
+// waits neither for a lock nor for a disk.
+func (s *Store) shares(p *parcel) bool {
+	size := p.text().Size()
+	for i := range p.list {
+		size += int64(sizeOf(&p.list[i]))
+		if s.each || p.list[i].Message.Durable || p.list[i].Box.Format != route.Maildir {
+			return false
+		}
+	}
+	p.size = int(size)
+	return size <= maxParcel
+}
+
+// maxFerries bounds the base directories whose deliveries travel together.
+const maxFerries = 64
+
+// ferry returns the ferry for a base directory; nil: deliveries go alone there.
+func (s *Store) ferry(base string) *ferry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.ferries[base]
+	if f == nil && len(s.ferries) < maxFerries {
+		f = &ferry{cross: s.cross}
+		s.ferries[base] = f
+	}
+	if f != nil && f.alone.Load() {
+		return nil
+	}
+	return f
+}
+
+// cross makes a request for many callers.
+func (s *Store) cross(load []*parcel) {
+	if err := s.request(context.Background(), load); err != nil {
+		for _, p := range load {
+			fail(p.out, unserved(context.Background(), err))
+		}
 	}
 }
 
@@ -103,16 +158,24 @@ func (s *Store) request(ctx context.Context, load []*parcel) error {
 		ctx = context.WithoutCancel(ctx) // a Maildir waits for nobody
 	}
 	b = appendBytes(b, s.options)
+	sent := make([]*parcel, 0, len(load))
 	for _, p := range load {
+		at := len(b)
 		if b, err = appendParcel(b, p); err != nil {
-			s.c.release(r.l, true)
-			return err
+			b = b[:at]
+			fail(p.out, unserved(ctx, err))
+			continue
 		}
+		sent = append(sent, p)
 	}
-	r.text = load[0].list[0].Message.Body
+	if len(sent) == 0 {
+		s.c.release(r.l, true)
+		return nil
+	}
+	r.text = sent[0].text()
 	f, err := r.exchange(ctx, b, nil)
 	if err == nil {
-		for _, p := range load {
+		for _, p := range sent {
 			for i := range p.out {
 				p.out[i].Receipt, p.out[i].Err = f.receipt()
 			}
@@ -133,8 +196,16 @@ func patient(load []*parcel) bool {
 	return false
 }
 
-// appendText ends a request with a text that is small; a large one is asked for
-// in pieces.
+// appendParcel is what one caller wants delivered, and the text of it.
+func appendParcel(b []byte, p *parcel) ([]byte, error) {
+	b = appendUint(b, uint64(len(p.list)))
+	for i := range p.list {
+		b = appendDelivery(b, &p.list[i])
+	}
+	return appendText(b, p.text())
+}
+
+// appendText adds a text that is small; a large one is asked for in pieces.
 func appendText(b []byte, text mailbox.Body) ([]byte, error) {
 	size := text.Size()
 	b = appendUint(b, uint64(size))

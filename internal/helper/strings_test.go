@@ -50,7 +50,7 @@ func TestNames(t *testing.T) {
 // TestOutOfTheBase: a queue id is no way out of virtual_mailbox_base.
 func TestOutOfTheBase(t *testing.T) {
 	base, outside := home(t), home(t)
-	c := connect(t, &Policy{Virtual: map[string]int{base: 1}})
+	c := connect(t, &Policy{Virtual: map[string]int{base: 1}, VirtualGIDs: Numbers{Any: true}})
 	victim := filepath.Join(outside, "xR3.mx.example")
 	uid, gid := somebody()
 	write(t, victim, "mail that was delivered", uid, gid)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,38 +85,25 @@ func (w *worker) answer(err error, more func([]byte) []byte) error {
 	return w.send(b)
 }
 
-// deliver stores a message in mailboxes, one after the other.
+// deliver stores messages in mailboxes, one after the other.
 func (w *worker) deliver(ctx context.Context, f *fields) error {
 	options := f.bytes(4 << 10)
-	list := make([]mailbox.Delivery, int(f.uint(maxList)))
-	waits := false
-	for i := range list {
-		if f.bad {
-			return errFrame
-		}
-		list[i] = f.delivery()
-		waits = waits || list[i].Box.Format == route.Mbox
-	}
-	text := &pulled{w: w, size: int64(f.uint(1<<62 - 1))}
-	text.inline = f.bytes(maxInline)
-	if err := f.end(); err != nil {
-		return err
-	}
-	if int64(len(text.inline)) > text.size {
+	list, texts := w.deliveries(f)
+	if err := f.end(); err != nil || len(texts) == 0 {
 		return errFrame
 	}
 	store, err := w.helper.store(options)
 	if err != nil {
 		return err
 	}
-	if waits {
+	if slices.ContainsFunc(list, func(d mailbox.Delivery) bool { return d.Box.Format == route.Mbox }) {
 		var done func()
 		ctx, done = w.untilHangup(ctx)
 		defer done()
 	}
-	out := w.helper.deliver(ctx, store, list, text)
-	if text.broken != nil {
-		return text.broken
+	out := w.helper.deliver(ctx, store, list)
+	if err := texts[0].broken; err != nil {
+		return err
 	}
 	b := frame(w.out, answer)
 	b = append(b, 0)
@@ -125,14 +113,41 @@ func (w *worker) deliver(ctx context.Context, f *fields) error {
 	return w.send(b)
 }
 
-// deliver stores the message in those mailboxes that the policy allows.
-func (h *Helper) deliver(ctx context.Context, store mailbox.Deliverer, list []mailbox.Delivery, text mailbox.Body) []mailbox.Outcome {
+// deliveries takes the rest of a request apart: lists of deliveries, each with
+// the text of it behind it. A text that is not in the request is asked for, and
+// is the only one.
+func (w *worker) deliveries(f *fields) (list []mailbox.Delivery, texts []*pulled) {
+	for len(f.b) > 0 {
+		from := len(list)
+		n := int(f.uint(uint64(maxList - from)))
+		if n > len(f.b) { // each takes an octet at least
+			f.fail()
+			return nil, nil
+		}
+		list = slices.Grow(list, n)
+		for range n {
+			list = append(list, f.delivery())
+		}
+		text := &pulled{w: w, size: int64(f.uint(1<<62 - 1))}
+		text.inline = f.bytes(maxInline)
+		for i := range list[from:] {
+			list[from+i].Message.Body = text
+		}
+		texts = append(texts, text)
+		if inline := int64(len(text.inline)); inline != text.size && (inline > 0 || len(texts) > 1 || len(f.b) > 0) {
+			f.fail()
+		}
+	}
+	return list, texts
+}
+
+// deliver stores messages in those mailboxes that the policy allows.
+func (h *Helper) deliver(ctx context.Context, store mailbox.Deliverer, list []mailbox.Delivery) []mailbox.Outcome {
 	policy := h.policy.Load()
 	out := make([]mailbox.Outcome, len(list))
 	allowed, index := list[:0], make([]int, 0, len(list))
 	for i := range list {
 		d := list[i]
-		d.Message.Body = text
 		if err := policy.mayStore(ctx, h.o.As, &d.Box); err != nil {
 			out[i].Err = refusal(err)
 			continue

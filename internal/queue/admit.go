@@ -12,15 +12,6 @@ import (
 // messages whose tables are asked at the same time.
 const maxActivators = 8
 
-// order says that a message is to be tried.
-type order struct {
-	number     uint64
-	stamp      int64 // its next try when the order was given; if it has moved, the order is void
-	given      int64 // when somebody asked; 0: nobody did
-	recipients int32 // where it waits for room, how many for
-	retry      bool  // and whether it was tried before
-}
-
 // Where messages come from, in the order in which they are asked.
 const (
 	fromUnrouted = iota
@@ -64,7 +55,7 @@ func (q *Queue) activate(ctx context.Context) {
 			return
 		}
 		if it.pass.began.IsZero() {
-			if !q.prepare(it, o) {
+			if !q.prepare(ctx, it, o) {
 				continue
 			}
 			q.logActive(it)
@@ -104,19 +95,19 @@ func (q *Queue) from(source int, now time.Time) (*item, order) {
 		return q.unrouted.pop(), order{}
 	}
 	limit := q.parameters.activeLimit()
-	retries := q.retrying < limit-limit/5
+	retries := q.retrying < q.parameters.retryLimit()
 	for q.active < limit {
 		var o order
 		switch {
 		case source == fromRooms && q.invited() != small:
-			o = q.rooms[q.invited()].waiting.pop()
+			o = q.pull(&q.rooms[q.invited()].waiting)
 		case source == fromIncoming && q.incoming.len() > 0:
 			o.number = q.incoming.pop()
 			if o.number > q.inherited {
 				q.fresh--
 			}
 		case source == fromOrdered && q.ordered.len() > 0 && retries:
-			o = q.ordered.pop()
+			o = q.pull(&q.ordered)
 		case source == fromSleeping && q.due(now) && retries:
 			a := q.sleeping.pop()
 			o = order{number: a.number, stamp: a.at}
@@ -170,14 +161,14 @@ func (q *Queue) leave(it *item) {
 // prepare asks the store whether a claimed message is to be tried now, reads it
 // where it is not in memory, and begins its pass. If it is not to be tried, it
 // is given up, with an alarm for later where there has to be one.
-func (q *Queue) prepare(it *item, o order) bool {
+func (q *Queue) prepare(ctx context.Context, it *item, o order) bool {
 	now := q.options.Now()
 	w, ok := q.options.Store.Peek(it.number)
 	if !ok || w.Held {
-		return q.giveUp(it, nil)
+		return q.giveUp(ctx, it, nil)
 	}
 	if w.Next.After(now) && (o.given == 0 || !same(stamp(w.Next), o.stamp)) {
-		return q.giveUp(it, &alarm{stamp(w.Next), it.number})
+		return q.giveUp(ctx, it, &alarm{stamp(w.Next), it.number})
 	}
 	if !q.enter(it, o, w.Recipients, now) {
 		return false
@@ -189,10 +180,10 @@ func (q *Queue) prepare(it *item, o order) bool {
 		p, err := q.options.Store.Load(it.number)
 		switch {
 		case errors.Is(err, spool.ErrGone) || err == nil && p.Held:
-			return q.giveUp(it, nil)
+			return q.giveUp(ctx, it, nil)
 		case err != nil:
 			q.logs.qmgr.Warningf("%s: cannot be read: %v", spool.FormatID(it.number), err)
-			return q.giveUp(it, &alarm{now.Add(q.settings().MaximalBackoff).UnixNano(), it.number})
+			return q.giveUp(ctx, it, &alarm{now.Add(q.settings().MaximalBackoff).UnixNano(), it.number})
 		}
 		q.mu.Lock()
 		it.fill(&p)
@@ -211,14 +202,20 @@ func same(a, b int64) bool {
 	return -int64(time.Second) < d && d < int64(time.Second)
 }
 
-// giveUp ends the activity of an item that is not to be tried now.
-func (q *Queue) giveUp(it *item, a *alarm) bool {
+// giveUp ends the activity of an item that is not to be tried now. If somebody
+// wants it requeued, that is done.
+func (q *Queue) giveUp(ctx context.Context, it *item, a *alarm) bool {
 	q.mu.Lock()
+	if it.requeue {
+		q.mu.Unlock()
+		q.unwilling(it, q.reissue(ctx, it))
+		return false
+	}
 	defer q.mu.Unlock()
 	q.leave(it)
 	switch {
 	case it.again != nil: // what was read of it is out of date
-		q.ordered.push(*it.again)
+		q.wait(&q.ordered, *it.again)
 	case a != nil:
 		q.sleeping.push(*a)
 		q.arm()
@@ -233,31 +230,36 @@ func (q *Queue) unload(ctx context.Context) {
 	defer q.workers.Done()
 	now := q.options.Now()
 	q.mu.Lock()
-	items, counts := q.evict(now)
+	stopped := q.evict(now)
 	q.admit()
-	if q.active >= q.parameters.activeLimit() {
-		parked, taken := q.unloadLanes(now)
-		items, counts = append(items, parked...), append(counts, taken...)
+	if q.squeezed(now) {
+		stopped = append(stopped, q.unloadLanes(now)...)
 	}
 	q.mu.Unlock()
-	q.takeBack(ctx, items, counts)
+	q.takeBack(ctx, stopped)
 }
 
 // unloadLanes parks what waits for destinations that do not answer, but for as
-// much as has room there. It returns the messages, with what was taken back of
-// each. The lock is held.
-func (q *Queue) unloadLanes(now time.Time) (parked []*item, counts []int) {
-	room := q.laneRoom()
+// much as has room there: a tenth of the active queue, and half of it for all of
+// them. The lock is held.
+func (q *Queue) unloadLanes(now time.Time) (stopped []halted) {
+	var slow []*lane
 	for _, t := range q.transports {
 		for _, l := range t.lanes {
-			if l.shares.len() <= room || l.promising(now) {
-				continue
-			}
-			for _, s := range l.excess(room) {
-				s.item.pass.parked = l
-				parked, counts = append(parked, s.item), append(counts, s.takeBack())
+			if l.shares.len() > 0 && !l.promising(now) {
+				slow = append(slow, l)
 			}
 		}
 	}
-	return parked, counts
+	room := min(q.laneRoom(), max(1, q.parameters.activeLimit()/2/max(1, len(slow))))
+	for _, l := range slow {
+		if l.shares.len() <= room {
+			continue
+		}
+		for _, s := range l.excess(room) {
+			s.item.pass.parked = l
+			stopped = append(stopped, halted{s.item, s.takeBack()})
+		}
+	}
+	return stopped
 }

@@ -97,25 +97,14 @@ func (q *Queue) apply(ctx context.Context, a Action, numbers []uint64) (int, err
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if a == Requeue {
+	switch a {
+	case Requeue:
 		return q.requeueAll(ctx, numbers)
+	case Retry:
+		return q.order(q.concerned(a, numbers)), nil
 	}
-	list := make([]spool.Waiting, 0, len(numbers))
-	for _, n := range numbers {
-		if w, ok := q.options.Store.Peek(n); ok && q.concerns(a, w) {
-			list = append(list, w)
-		}
-	}
-	if a == Retry {
-		return q.order(list), nil
-	}
-	q.mark(a, list)
-	_, err := q.options.Store.Commit(ctx, a.change(list))
-	if errors.Is(err, spool.ErrUnwritten) {
-		q.logs.super.Warningf("%d messages %s, which is written when there is space: %v", len(list), a.word(), err)
-		err = nil
-	}
-	q.settle(a, list, err == nil)
+	list, halted, err := q.change(ctx, a, numbers)
+	q.takeBack(q.context(), halted)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", a.word(), err)
 	}
@@ -123,6 +112,32 @@ func (q *Queue) apply(ctx context.Context, a Action, numbers []uint64) (int, err
 		q.told(a, w)
 	}
 	return len(list), nil
+}
+
+// change writes down what an action means for some messages. It returns those to
+// which it means something, and items that have nothing left to wait for.
+func (q *Queue) change(ctx context.Context, a Action, numbers []uint64) ([]spool.Waiting, []halted, error) {
+	q.changes.RLock()
+	defer q.changes.RUnlock()
+	list := q.concerned(a, numbers)
+	q.mark(a, list)
+	_, err := q.options.Store.Commit(ctx, a.change(list))
+	if errors.Is(err, spool.ErrUnwritten) {
+		q.logs.super.Warningf("%d messages %s, which is written when there is space: %v", len(list), a.word(), err)
+		err = nil
+	}
+	return list, q.settle(a, list, err == nil), err
+}
+
+// concerned are the messages to which an action means anything.
+func (q *Queue) concerned(a Action, numbers []uint64) []spool.Waiting {
+	list := make([]spool.Waiting, 0, len(numbers))
+	for _, n := range numbers {
+		if w, ok := q.options.Store.Peek(n); ok && q.concerns(a, w) {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 // told logs what was done to a message. Bounce is logged as the actions of which
@@ -186,11 +201,17 @@ func (q *Queue) mark(a Action, list []spool.Waiting) {
 	}
 }
 
-// settle follows up what the store was told, or would not take.
-func (q *Queue) settle(a Action, list []spool.Waiting, taken bool) {
-	var halted []*item
-	var counts []int
+// halted is an item whose pass is to end, with so many recipients taken back.
+type halted struct {
+	item  *item
+	count int
+}
+
+// settle follows up what the store was told, or would not take. It returns the
+// items that were halted.
+func (q *Queue) settle(a Action, list []spool.Waiting, taken bool) (stopped []halted) {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	for _, w := range list {
 		it := q.items[w.Number]
 		active := it != nil && it.state == Active
@@ -200,7 +221,8 @@ func (q *Queue) settle(a Action, list []spool.Waiting, taken bool) {
 		case !taken:
 			q.sleep(w.Number, w.Next) // a pass may have ended, and believed it
 		case active && (a == Hold || a == Delete):
-			halted, counts = append(halted, it), append(counts, it.halt())
+			it.held, it.removed = it.held || a == Hold, it.removed || a == Delete // it may have become active since mark
+			stopped = append(stopped, halted{it, it.halt()})
 		case active: // if it is only being looked at, what was seen is out of date
 			it.again = &order{number: w.Number}
 		case a == Release:
@@ -212,15 +234,14 @@ func (q *Queue) settle(a Action, list []spool.Waiting, taken bool) {
 		}
 	}
 	q.admit()
-	q.mu.Unlock()
-	q.takeBack(q.context(), halted, counts)
+	return stopped
 }
 
 // takeBack ends the passes of items that have nothing left to wait for.
-func (q *Queue) takeBack(ctx context.Context, halted []*item, counts []int) {
-	for i, it := range halted {
-		if counts[i] > 0 {
-			q.finish(ctx, it, &results{count: counts[i], back: true})
+func (q *Queue) takeBack(ctx context.Context, stopped []halted) {
+	for _, h := range stopped {
+		if h.count > 0 {
+			q.finish(ctx, h.item, &results{count: h.count, back: true})
 		}
 	}
 }
@@ -241,102 +262,8 @@ func (q *Queue) order(list []spool.Waiting) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, w := range list {
-		q.ordered.push(order{number: w.Number, stamp: stamp(w.Next), given: given})
+		q.wait(&q.ordered, order{number: w.Number, stamp: stamp(w.Next), given: given})
 	}
 	q.admit()
 	return len(list)
-}
-
-// requeueAll puts messages in anew. Those that are active follow when their
-// pass has ended.
-func (q *Queue) requeueAll(ctx context.Context, numbers []uint64) (done int, err error) {
-	for _, n := range numbers {
-		if _, ok := q.options.Store.Peek(n); !ok {
-			continue
-		}
-		q.mu.Lock()
-		it := q.items[n]
-		active := it != nil && it.state == Active
-		var count int
-		if active {
-			it.requeue = true
-			count = it.halt()
-		} else {
-			it = q.claim(order{number: n}, true)
-		}
-		q.mu.Unlock()
-		if active {
-			q.takeBack(q.context(), []*item{it}, []int{count})
-			done++
-			continue
-		}
-		err := q.requeue(ctx, n)
-		q.mu.Lock()
-		q.leave(it)
-		if err != nil {
-			q.sleep(n, time.Time{}) // the store knows whether it is due
-		}
-		q.admit()
-		q.mu.Unlock()
-		if err != nil {
-			return done, fmt.Errorf("%s: %w", spool.FormatID(n), err)
-		}
-		done++
-	}
-	return done, nil
-}
-
-// renew requeues a message whose pass has ended, if that was ordered.
-func (q *Queue) renew(ctx context.Context, l *ledger) bool {
-	it := l.item
-	q.mu.Lock()
-	wanted := it.requeue && !it.removed && (it.pass.back || len(l.deferred) > 0)
-	q.mu.Unlock()
-	if !wanted {
-		return false
-	}
-	if err := q.requeue(ctx, it.number); err != nil {
-		q.logs.qmgr.Warningf("%s: cannot be requeued: %v", it.message.ID, err)
-		return false
-	}
-	q.mu.Lock()
-	q.leave(it)
-	q.admit()
-	q.mu.Unlock()
-	return true
-}
-
-// requeue puts the recipients of a message that are not done with into a new
-// message, expanded anew, in one change with their end here.
-func (q *Queue) requeue(ctx context.Context, number uint64) error {
-	p, err := q.load(number)
-	if err != nil {
-		return err
-	}
-	body, err := p.Message.Open()
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	e := p.Message.Envelope
-	e.Recipients = nil
-	end := spool.Settlement{Message: p.Message}
-	for i, r := range p.Message.Envelope.Recipients {
-		if !p.Done[i] {
-			e.Recipients = append(e.Recipients, r)
-			end.Outcomes = append(end.Outcomes, spool.Outcome{Index: i})
-		}
-	}
-	fresh, err := q.options.Submit(ctx, Submission{Envelope: e, Text: body, Size: body.Size()})
-	if err != nil {
-		return err
-	}
-	messages, err := q.options.Store.Commit(ctx, spool.Change{New: []spool.New{fresh}, Settle: []spool.Settlement{end}})
-	if err != nil {
-		abort([]spool.New{fresh})
-		return err
-	}
-	q.logs.super.Infof("%s: requeued as %s", p.Message.ID, messages[0].ID)
-	q.Add(messages[0])
-	return nil
 }

@@ -123,7 +123,7 @@ func (q *Queue) strike() time.Duration {
 	}
 	if !q.crowded.IsZero() && !now.Before(q.crowded) {
 		q.crowded = time.Time{}
-		if q.running && (q.excluded() || q.active >= q.parameters.activeLimit()) {
+		if q.running && (q.excluded() || q.squeezed(now)) {
 			q.workers.Add(1)
 			go q.unload(q.ctx)
 		}

@@ -17,7 +17,7 @@ func (q *Queue) Flush() {
 	defer q.mu.Unlock()
 	slices.SortFunc(q.sleeping, func(a, b alarm) int { return cmp.Compare(a.number, b.number) })
 	for _, a := range q.sleeping {
-		q.ordered.push(order{number: a.number, stamp: a.at, given: given})
+		q.wait(&q.ordered, order{number: a.number, stamp: a.at, given: given})
 	}
 	q.sleeping = nil
 	q.admit()

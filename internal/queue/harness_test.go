@@ -135,6 +135,11 @@ func (m *memory) Commit(ctx context.Context, c spool.Change) ([]*spool.Message, 
 			return nil, err
 		}
 	}
+	for _, s := range c.Settle {
+		if len(c.New) > 0 && !slices.Contains(m.states[s.Message.Number].Done, false) {
+			return nil, spool.ErrGone
+		}
+	}
 	m.changes = append(m.changes, c)
 	for _, s := range c.Settle {
 		for _, o := range s.Outcomes {

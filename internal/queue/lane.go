@@ -16,12 +16,12 @@ type lane struct {
 	key       laneKey
 	nextHop   string // as routed, case kept
 	shares    rota
-	load      int         // recipients that wait of messages that are not small
-	parked    fifo[order] // messages that there was no room for here
-	queued    turn        // where it is in transport.ready
-	ticket    uint64      // since when
-	busy      int         // deliveries under way
-	answered  time.Time   // end of its last quick delivery
+	load      int          // recipients that wait of messages that are not small
+	parked    fifo[uint64] // messages that there was no room for here
+	queued    turn         // where it is in transport.ready
+	ticket    uint64       // since when
+	busy      int          // deliveries under way
+	answered  time.Time    // end of its last quick delivery
 
 	window  int     // deliveries allowed at a time; 0: the destination is dead
 	success float64 // feedback that has not widened the window yet
@@ -193,9 +193,9 @@ func (l *lane) recall(all bool) {
 	}
 	room, load := max(q.laneRoom()-l.shares.len(), 1), q.laneLoad()-l.load
 	for ; l.parked.len() > 0 && (all || room > 0 && load > 0); room-- {
-		o := l.parked.pop()
-		load -= int(o.recipients)
-		q.ordered.push(o)
+		number := l.parked.pop()
+		load -= int(q.orders[number].recipients)
+		q.ordered.push(number)
 	}
 	q.admit()
 }

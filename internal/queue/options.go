@@ -20,7 +20,8 @@ type Logger interface {
 // Store is what the queue needs of the spool.
 type Store interface {
 	// Commit writes a change, all of it or nothing, and returns the new
-	// messages in the order of Change.New.
+	// messages in the order of Change.New. spool.ErrGone: they were to take the
+	// place of recipients of a message that is done with.
 	Commit(ctx context.Context, c spool.Change) ([]*spool.Message, error)
 	// Waiting yields all messages that are not done with, by ascending number.
 	Waiting() iter.Seq[spool.Waiting]
@@ -155,6 +156,10 @@ func (p *Parameters) activeLimit() int {
 	}
 	return p.ActiveLimit
 }
+
+// retryLimit is how many messages may be active that were tried before: a fifth
+// of the active queue is for new ones.
+func (p *Parameters) retryLimit() int { return p.activeLimit() - p.activeLimit()/5 }
 
 // recipientLimit is RecipientLimit with its default.
 func (p *Parameters) recipientLimit() int {

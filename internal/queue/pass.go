@@ -72,8 +72,17 @@ func (q *Queue) endPass(ctx context.Context, l *ledger) {
 		q.expire(l, &parameters, now)
 		q.notify(ctx, l, &parameters)
 	}
-	if q.write(ctx, l) && !q.renew(ctx, l) && q.close(l) {
-		q.expireLate(ctx, l.item)
+	if !q.write(ctx, l) {
+		return
+	}
+	for !q.renew(ctx, l) {
+		late, closed := q.close(l)
+		if late {
+			q.expireLate(ctx, l.item)
+		}
+		if closed {
+			return
+		}
 	}
 }
 
@@ -127,24 +136,29 @@ func (q *Queue) expire(l *ledger, p *Parameters, now time.Time) {
 	l.deferred = nil
 }
 
-// close ends the pass of an item that is written down. It reports whether its
-// lifetime was ended by order too late for the pass to know.
-func (q *Queue) close(l *ledger) (late bool) {
+// close ends the pass of an item that is written down, unless it is to be
+// requeued. It reports whether its lifetime was ended by order too late for the
+// pass to know.
+func (q *Queue) close(l *ledger) (late, closed bool) {
 	it := l.item
 	p := &it.pass
 	q.mu.Lock()
+	if l.reissued() {
+		q.mu.Unlock()
+		return false, false
+	}
 	q.leave(it)
 	late = it.expired && !l.expired && len(l.deferred) > 0 && !p.interrupted
-	over := !p.interrupted && !p.back && len(l.deferred) == 0
+	over := l.over()
 	switch {
 	case over || it.removed || it.held || p.interrupted:
 		// Nothing is to be tried.
 	case len(l.deferred) > 0:
 		q.sleep(it.number, l.next)
 	case p.parked != nil && p.parked.shares.len() > 0:
-		p.parked.parked.push(it.order())
+		q.wait(&p.parked.parked, it.order())
 	default: // taken back to make room, or by an order that does not hold any more
-		q.ordered.push(it.order())
+		q.wait(&q.ordered, it.order())
 	}
 	q.admit()
 	q.mu.Unlock()
@@ -154,5 +168,11 @@ func (q *Queue) close(l *ledger) (late bool) {
 			o.Removed(q.options.Now().Sub(it.message.Envelope.Arrival))
 		}
 	}
-	return late && !it.removed
+	return late && !it.removed, true
+}
+
+// over reports whether nothing is left of the message after the pass.
+func (l *ledger) over() bool {
+	p := &l.item.pass
+	return !p.interrupted && !p.back && len(l.deferred) == 0
 }

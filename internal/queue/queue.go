@@ -129,6 +129,11 @@ type Queue struct {
 	resolution atomic.Int32 // Parameters.DelayResolution
 	inherited  uint64       // messages up to this number were here when the queue was made
 
+	// changes is held while an order is written down, and alone while a new
+	// message takes the place of one: an order finds the one or the other. It is
+	// taken before mu, and not while anything but the store blocks.
+	changes sync.RWMutex
+
 	mu         sync.Mutex // guards all below; never held while anything blocks
 	ctx        context.Context
 	running    bool // between the start of Run and the end of its context
@@ -138,7 +143,8 @@ type Queue struct {
 	items      map[uint64]*item // what is in memory
 	incoming   fifo[uint64]     // never tried
 	fresh      int              // of these, messages that came since the start
-	ordered    fifo[order]      // to be tried because somebody asked, or again
+	orders     orders           // of the messages in ordered, in rooms, and parked
+	ordered    fifo[uint64]     // to be tried because somebody asked, or again
 	rooms      [sizes]room      // for messages of many recipients
 	unrouted   fifo[*item]      // active, with recipients that are not routed yet
 	sleeping   timeline[alarm]  // to be tried at their time

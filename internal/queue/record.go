@@ -53,7 +53,9 @@ func (q *Queue) write(ctx context.Context, l *ledger) bool {
 			q.announce(l, messages)
 			return true
 		}
-		q.logs.qmgr.Warningf("%s: new messages cannot be written: %v", l.item.message.ID, err)
+		if !errors.Is(err, spool.ErrGone) { // deleted meanwhile: nobody is told
+			q.logs.qmgr.Warningf("%s: new messages cannot be written: %v", l.item.message.ID, err)
+		}
 		abort(fresh)
 		l.giveBack()
 		if l.empty() {

@@ -21,8 +21,8 @@ const hugeFactor = 5
 
 // room is for messages of one size.
 type room struct {
-	used    int         // recipients of active messages
-	waiting fifo[order] // messages for which there was none
+	used    int          // recipients of active messages
+	waiting fifo[uint64] // messages for which there was none
 }
 
 // size is that of a message with n recipients.
@@ -57,13 +57,16 @@ func (q *Queue) enter(it *item, o order, n int, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.parameters.size(n)
-	if s == small || it.weight > 0 {
+	if s == small || it.weight > 0 || it.requeue { // what is requeued is not delivered
 		return true
 	}
 	o.recipients, o.retry = int32(n), it.retry
 	r := &q.rooms[s]
 	if r.waiting.len() > 0 || !q.fits(s, n) {
-		r.waiting.push(o)
+		q.wait(&r.waiting, o)
+		if it.again != nil {
+			q.wait(&r.waiting, *it.again)
+		}
 		q.leave(it)
 		q.watch(now)
 		return false
@@ -84,7 +87,7 @@ func (q *Queue) occupy(it *item, o order) {
 // now; small: there is none.
 func (q *Queue) invited() size {
 	for s := large; s < sizes; s++ {
-		if w := &q.rooms[s].waiting; w.len() > 0 && q.fits(s, int(w.first().recipients)) {
+		if w := &q.rooms[s].waiting; w.len() > 0 && q.fits(s, int(q.orders[w.first()].recipients)) {
 			return s
 		}
 	}
@@ -99,11 +102,7 @@ func (q *Queue) excluded() bool {
 // watch has memory made free in a while when something waits for it now. The
 // lock is held.
 func (q *Queue) watch(now time.Time) {
-	waiting := q.excluded()
-	if q.active >= q.parameters.activeLimit() {
-		waiting = waiting || q.incoming.len()+q.ordered.len() > 0 || q.due(now)
-	}
-	if waiting && q.crowded.IsZero() {
+	if (q.excluded() || q.squeezed(now)) && q.crowded.IsZero() {
 		q.crowded = now.Add(quick)
 		q.ring()
 	}
@@ -114,10 +113,19 @@ func (q *Queue) due(now time.Time) bool {
 	return len(q.sleeping) > 0 && q.sleeping[0].at <= now.UnixNano()
 }
 
-// wanted is the room that those need who wait for it, but not more than most.
-func (r *room) wanted(most int) (n int) {
-	for _, o := range r.waiting.all() {
-		if n += int(o.recipients); n >= most {
+// squeezed reports whether messages wait because the active queue is full, or
+// because that part of it is that messages may have which were tried before.
+func (q *Queue) squeezed(now time.Time) bool {
+	retries := q.ordered.len() > 0 || q.due(now)
+	return q.active >= q.parameters.activeLimit() && (retries || q.incoming.len() > 0) ||
+		q.retrying >= q.parameters.retryLimit() && retries
+}
+
+// wanted is the room that those need who wait for some of a size, but not more
+// than most.
+func (q *Queue) wanted(s size, most int) (n int) {
+	for _, number := range q.rooms[s].waiting.all() {
+		if n += int(q.orders[number].recipients); n >= most {
 			return most
 		}
 	}
@@ -127,12 +135,12 @@ func (r *room) wanted(most int) (n int) {
 // evict takes back messages that wait for destinations that do not answer, as
 // far as others need their room. Recipients under way keep theirs, and a huge
 // message keeps all of it while there are any, for it stays in memory. evict
-// returns the messages with what was taken back of each. The lock is held.
-func (q *Queue) evict(now time.Time) (items []*item, counts []int) {
+// returns them. The lock is held.
+func (q *Queue) evict(now time.Time) (stopped []halted) {
 	var needed [sizes]int
 	for s := large; s < sizes; s++ {
 		r, capacity := &q.rooms[s], q.parameters.capacity(s)
-		needed[s] = r.used + r.wanted(capacity) - capacity
+		needed[s] = r.used + q.wanted(s, capacity) - capacity
 	}
 	for _, it := range q.items {
 		if it.weight == 0 || needed[it.size] <= 0 || !it.stuck(now) {
@@ -140,7 +148,7 @@ func (q *Queue) evict(now time.Time) (items []*item, counts []int) {
 		}
 		it.park()
 		n := it.halt()
-		items, counts = append(items, it), append(counts, n)
+		stopped = append(stopped, halted{it, n})
 		free := it.weight
 		switch {
 		case it.size == large:
@@ -152,7 +160,7 @@ func (q *Queue) evict(now time.Time) (items []*item, counts []int) {
 		}
 		needed[it.size] -= free
 	}
-	return items, counts
+	return stopped
 }
 
 // stuck reports whether an active message has been waiting for a while, and for

@@ -180,7 +180,7 @@ func (q *Queue) waitsForRoom(e *Entry) string {
 	defer q.mu.Unlock()
 	s := q.parameters.size(n)
 	r := &q.rooms[s]
-	ahead := slices.IndexFunc(r.waiting.all(), func(o order) bool { return o.number == number })
+	ahead := slices.Index(r.waiting.all(), number)
 	if ahead < 0 {
 		return ""
 	}

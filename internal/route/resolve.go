@@ -21,7 +21,11 @@ type Resolution struct {
 	// Transport is the name of a master.cf service, NextHop what it is told:
 	// a domain, "[host]:port", "unix:path", or the text of error and retry.
 	Transport, NextHop string
-	TransportAt        origin.At
+	// TransportBy is the parameter that chose the transport, TransportAt the row
+	// when it is a table. NextHopBy is the parameter that named the next hop, ""
+	// when it is the domain.
+	TransportBy, NextHopBy string
+	TransportAt            origin.At
 	// Routed says that the local part contains '@', '!' or '%': mail that wants
 	// to be sent on. It counts as foreign unless allow_untrusted_routing is set.
 	Routed bool
@@ -295,14 +299,35 @@ func (r *Router) Classify(ctx context.Context, domain string, tr *Trace) (Class,
 	return why.Class, why, nil
 }
 
+// Listing is what one domain list says about a domain.
+type Listing struct {
+	Class     Class
+	Parameter string
+	Listed    bool
+	Why       Why   // when Listed
+	Err       error // the list cannot say
+}
+
+// Lists asks every domain list for a domain, in the order of precedence. The first
+// that has it counts, whatever the others say.
+func (r *Router) Lists(ctx context.Context, domain string) []Listing {
+	var all []Listing
+	for c := Local; c < Default; c++ {
+		l := Listing{Class: c, Parameter: c.parameter()}
+		l.Why, l.Listed, l.Err = r.askList(ctx, c, domain, nil)
+		all = append(all, l)
+	}
+	return all
+}
+
 // Listed returns every domain list that has the domain, in the order of
 // precedence. Lists that fail are passed over. More than one is a
 // misconfiguration: only the first counts.
 func (r *Router) Listed(ctx context.Context, domain string) []Why {
 	var all []Why
-	for c := Local; c < Default; c++ {
-		if why, ok, err := r.askList(ctx, c, domain, nil); err == nil && ok {
-			all = append(all, why)
+	for _, l := range r.Lists(ctx, domain) {
+		if l.Err == nil && l.Listed {
+			all = append(all, l.Why)
 		}
 	}
 	return all

@@ -211,6 +211,25 @@ func (r *Router) openLists(ctx context.Context, o Options) {
 // its neighbours).
 func (r *Router) Rewrite(a address.Address) address.Address { return r.rewriter.Rewrite(a) }
 
+// Extension splits a local part at the first recipient_delimiter, which the
+// extension keeps; it is "" when there is none.
+func (r *Router) Extension(local string) (user, extension string) {
+	user, extension, _ = r.delimiter.Split(local)
+	return user, extension
+}
+
+// Tables are the names of the tables of a parameter, in the order in which they
+// are asked.
+func (r *Router) Tables(parameter string) []string {
+	var names []string
+	if m := r.maps[parameter]; m != nil {
+		for _, t := range m.Tables {
+			names = append(names, t.Name())
+		}
+	}
+	return names
+}
+
 // Failure is a question that could not be answered because a table or a list
 // failed. Reply 451 4.3.0, or 451 4.3.5 when the configuration is to blame;
 // queued mail waits.

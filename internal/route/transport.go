@@ -35,7 +35,7 @@ func (r *Router) transport(ctx context.Context, res *Resolution, sender address.
 		return err
 	}
 	if tr != nil {
-		tr.add("transport", res.Why.Parameter, res.Address.Internal(), res.Transport+":"+res.NextHop, res.TransportAt)
+		tr.add("transport", res.TransportBy, res.Address.Internal(), res.Transport+":"+res.NextHop, res.TransportAt)
 	}
 	return nil
 }
@@ -44,26 +44,35 @@ func (r *Router) classTransport(ctx context.Context, res *Resolution, sender add
 	domain := res.Address.Domain
 	switch res.Class {
 	case Local:
-		res.Transport, res.NextHop = transportNexthop(r.p.localTransport, domain)
+		res.choose("local_transport", r.p.localTransport, domain)
 	case VirtualAlias:
 		res.Transport, res.NextHop = "error", "5.1.1 "+r.unknownUser(VirtualAlias)
 	case VirtualMailbox:
-		res.Transport, res.NextHop = transportNexthop(r.p.virtualTransport, domain)
-	case Relay:
-		next, err := r.relayhost(ctx, domain, sender, tr)
+		res.choose("virtual_transport", r.p.virtualTransport, domain)
+	case Relay, Default:
+		next, by, err := r.relayhost(ctx, domain, sender, tr)
 		if err != nil {
 			return err
 		}
-		res.Transport, res.NextHop = transportNexthop(r.p.relayTransport, next)
-	case Default:
-		next, err := r.relayhost(ctx, domain, sender, tr)
-		if err != nil {
-			return err
+		res.NextHopBy = by
+		if res.Class == Relay {
+			res.choose("relay_transport", r.p.relayTransport, next)
+			return nil
 		}
-		res.Transport, res.NextHop = transportNexthop(r.p.defaultTransport, next)
+		res.choose("default_transport", r.p.defaultTransport, next)
 		return r.senderTransport(ctx, res, next, sender, tr)
 	}
 	return nil
+}
+
+// choose takes "transport:nexthop" of a parameter; without a next hop it is the
+// given one.
+func (res *Resolution) choose(parameter, value, next string) {
+	res.TransportBy = parameter
+	res.Transport, res.NextHop = transportNexthop(value, next)
+	if res.NextHop != next {
+		res.NextHopBy = parameter
+	}
 }
 
 // transportNexthop cuts a parameter value "transport:nexthop" at the first
@@ -76,28 +85,30 @@ func transportNexthop(value, fallback string) (transport, nexthop string) {
 	return transport, nexthop
 }
 
-// relayhost is the next hop of mail that leaves: the sender's relay host, the
-// relayhost, or the domain itself.
-func (r *Router) relayhost(ctx context.Context, domain string, sender address.Address, tr *Trace) (string, error) {
-	found, ok, err := r.bySender(ctx, "sender_dependent_relayhost_maps", sender, r.p.emptyRelayhostKey, tr)
+// relayhost is the next hop of mail that leaves, and the parameter that names it:
+// the sender's relay host, the relayhost, or the domain itself.
+func (r *Router) relayhost(ctx context.Context, domain string, sender address.Address, tr *Trace) (next, by string, err error) {
+	const bySender = "sender_dependent_relayhost_maps"
+	found, ok, err := r.bySender(ctx, bySender, sender, r.p.emptyRelayhostKey, tr)
 	switch {
 	case err != nil:
-		return "", err
+		return "", "", err
 	case ok && found.Value != "" && !strings.EqualFold(found.Value, "DUNNO"):
-		return found.Value, nil
+		return found.Value, bySender, nil
 	case r.p.relayhost != "":
-		return r.p.relayhost, nil
+		return r.p.relayhost, "relayhost", nil
 	}
-	return domain, nil
+	return domain, "", nil
 }
 
 // senderTransport applies sender_dependent_default_transport_maps.
 func (r *Router) senderTransport(ctx context.Context, res *Resolution, next string, sender address.Address, tr *Trace) error {
-	found, ok, err := r.bySender(ctx, "sender_dependent_default_transport_maps", sender, r.p.emptyTransportKey, tr)
+	const parameter = "sender_dependent_default_transport_maps"
+	found, ok, err := r.bySender(ctx, parameter, sender, r.p.emptyTransportKey, tr)
 	if err != nil || !ok || found.Value == "" || strings.EqualFold(found.Value, "DUNNO") {
 		return err
 	}
-	res.Transport, res.NextHop = transportNexthop(found.Value, next)
+	res.choose(parameter, found.Value, next)
 	res.TransportAt = first(found.At)
 	return nil
 }
@@ -129,11 +140,12 @@ func (r *Router) transportMap(ctx context.Context, res *Resolution, tr *Trace) e
 	case transport == "" && next == "":
 		return nil
 	case transport == "":
-		res.NextHop = next
+		res.NextHop, res.NextHopBy = next, "transport_maps"
 	default:
 		res.Transport, res.NextHop = transport, next
+		res.TransportBy, res.NextHopBy = "transport_maps", "transport_maps"
 		if next == "" {
-			res.NextHop = res.Address.Domain
+			res.NextHop, res.NextHopBy = res.Address.Domain, ""
 			if transport == "error" || transport == "retry" {
 				res.NextHop = "Address is undeliverable"
 			}
@@ -150,6 +162,7 @@ func (r *Router) relocated(ctx context.Context, res *Resolution, tr *Trace) erro
 		return err
 	}
 	res.Transport, res.NextHop = "error", "5.1.6 User has moved to "+found.Value
+	res.TransportBy, res.NextHopBy = "relocated_maps", "relocated_maps"
 	res.TransportAt = first(found.At)
 	return nil
 }

@@ -37,7 +37,7 @@ func (u tableUsers) Lookup(ctx context.Context, name string) (User, bool, error)
 
 // LookupID reads all users until one has the number.
 func (u tableUsers) LookupID(ctx context.Context, uid int) (User, bool, error) {
-	all, ok := u.t.(table.Enumerable)
+	all, ok := table.As[table.Enumerable](u.t)
 	if !ok {
 		return User{}, false, fmt.Errorf("%s cannot be searched for a user id", u.t.Name())
 	}

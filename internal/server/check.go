@@ -122,9 +122,19 @@ func belongs(v *config.Settings, dir string, owner privsep.Identity) error {
 	return nil
 }
 
+// mayTakeOver keeps a server that runs as root off the directory of a user's server,
+// who could not start his any more.
+func mayTakeOver(v *config.Settings, dir string) error {
+	owner, err := privsep.LookupUser(v.String("mail_owner"))
+	if err != nil {
+		owner.UID = 0
+	}
+	return belongs(v, dir, owner)
+}
+
 // somebodys is the error of a directory of the server that somebody else made.
 func somebodys(v *config.Settings, dir string, uid uint32) error {
-	return fmt.Errorf("%s belongs to uid %d, neither root nor %s (mail_owner): chown -R it", dir, uid, v.String("mail_owner"))
+	return fmt.Errorf("%s belongs to uid %d, neither root nor %s (mail_owner): start the server as that user, or chown -R it", dir, uid, v.String("mail_owner"))
 }
 
 // checkLog looks whether the log could be written.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ func policyOf(dir string, users helper.Users) (*helper.Policy, error) {
 	}
 	p := &helper.Policy{
 		Owner: owner, Log: v.String("maillog_file"), Users: users,
-		Listeners: map[string]bool{}, Virtual: map[string]int{}, Trusted: map[int]bool{}, Pipes: map[int][]func([]string) bool{},
+		Listeners: map[string]bool{}, Virtual: map[string]int{}, Trusted: map[int]bool{}, VirtualGIDs: helper.Numbers{Known: map[int]bool{}},
 		MailToCommands: map[string]bool{}, MailToFiles: map[string]bool{}, Environment: map[string]bool{},
 		WorkDirs: map[string]bool{}, Directories: map[string]bool{},
 		Files: map[string]bool{filepath.Join(v.Dir(), "main.cf"): true, filepath.Join(v.Dir(), "master.cf"): true},
@@ -84,11 +85,31 @@ func addPlaces(p *helper.Policy, v *config.Settings) {
 			minimum = min(minimum, other)
 		}
 		p.Virtual[base] = minimum
+		addGroups(p, v)
 	}
 	for _, value := range v.All() {
 		addFiles(p, v.Dir(), value.Text)
 	}
 	addAuthorities(p, v)
+}
+
+// addGroups adds the groups of virtual_gid_maps.
+func addGroups(p *helper.Policy, v *config.Settings) {
+	files, others := textsOf(v, "virtual_gid_maps")
+	for _, name := range files {
+		if !slices.Contains(p.VirtualGIDs.Files, name) {
+			p.VirtualGIDs.Files = append(p.VirtualGIDs.Files, name)
+		}
+	}
+	for _, spec := range others {
+		value, static := strings.CutPrefix(spec, "static:")
+		number, ok := helper.Number(value)
+		if static && ok {
+			p.VirtualGIDs.Known[number] = true
+		} else {
+			p.VirtualGIDs.Any = true
+		}
+	}
 }
 
 // addLocal adds what local(8) does as system users.
@@ -185,6 +206,6 @@ func addPipe(p *helper.Policy, v *config.Settings, m config.Service) {
 		if a.Directory != "" {
 			p.WorkDirs[a.Directory] = true
 		}
-		p.Pipes[id.UID] = append(p.Pipes[id.UID], a.Fits)
+		p.Pipes = append(p.Pipes, helper.Pipe{UID: id.UID, GID: id.GID, Fits: a.Fits})
 	}
 }

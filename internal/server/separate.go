@@ -68,7 +68,7 @@ func Supervise(ctx context.Context, o Options, args []string, signals <-chan os.
 	users := helper.SystemUsers("/etc/passwd")
 	ho := helper.Options{
 		As: runner, Commands: command.Direct{As: runner},
-		Policy: func() (*helper.Policy, error) { return policyOf(o.Dir, users) },
+		Policy: o.examined(ctx, owner, runner, func() (*helper.Policy, error) { return policyOf(o.Dir, users) }),
 	}
 	p := helper.Process{Path: ownProgram, Args: append([]string{os.Args[0]}, args...), As: owner, Lock: lock}
 	err = helper.Supervise(ctx, ho, p, signals)

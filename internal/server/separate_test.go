@@ -115,8 +115,8 @@ alias_maps =
 			daemon = u.UID
 		}
 	}
-	if p.Default.UID != daemon || len(p.Trusted) > 0 || len(p.Pipes) != 1 || len(p.Pipes[daemon]) != 1 ||
-		!p.Pipes[daemon][0]([]string{"/usr/lib/dovecot/deliver", "-d", "john"}) || p.Pipes[daemon][0]([]string{"/usr/lib/dovecot/deliver", "-x", "john"}) {
+	if p.Default.UID != daemon || len(p.Trusted) > 0 || len(p.Pipes) != 1 || p.Pipes[0].UID != daemon ||
+		!p.Pipes[0].Fits([]string{"/usr/lib/dovecot/deliver", "-d", "john"}) || p.Pipes[0].Fits([]string{"/usr/lib/dovecot/deliver", "-x", "john"}) {
 		t.Errorf("default_privs %v, trusted %v, pipes %v", p.Default, p.Trusted, p.Pipes)
 	}
 	h.configure("mail_owner = root\n", "127.0.0.1:2525")

@@ -59,6 +59,8 @@ type Options struct {
 	// HelperFD is the control socket of the helper process that has started this
 	// one (see Supervise); 0: there is none.
 	HelperFD int
+	// Examine looks at a configuration before it counts; nil: nobody looks.
+	Examine Examine
 }
 
 // Server is the running mail server.
@@ -110,6 +112,9 @@ func (s *Server) start(ctx context.Context) error {
 	s.main = s.log.Program("postern")
 	defer s.sayHelperGone()
 	s.warn(settings)
+	if err := s.examine(ctx); err != nil {
+		return err
+	}
 	if err := s.confine(settings); err != nil {
 		return err
 	}
@@ -172,6 +177,11 @@ func (s *Server) openSpool(ctx context.Context, v *config.Settings) error {
 	dir := spoolDirectory(v)
 	if err := makeDirectory(dir); err != nil {
 		return fmt.Errorf("queue_directory: %w", err)
+	}
+	if s.helper == nil && os.Geteuid() == 0 {
+		if err := mayTakeOver(v, dir); err != nil {
+			return fmt.Errorf("%v: queue_directory: %w", v.Value("queue_directory").At, err)
+		}
 	}
 	if err := maildrop.Make(MaildropDirectory(v)); err != nil {
 		return fmt.Errorf("queue_directory: %w", err)
@@ -313,6 +323,9 @@ func (s *Server) next(ctx context.Context) (*generation, error) {
 func (s *Server) listenNext(ctx context.Context) (*generation, error) {
 	settings, err := s.load()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.examine(ctx); err != nil {
 		return nil, err
 	}
 	g, err := s.generate(ctx, settings)

@@ -67,6 +67,9 @@ func (s *Server) newProfile(ctx context.Context, g *generation, o *table.Opener,
 	}
 	p := &smtpd.Profile{Config: cfg, Policy: &policy{g, rules}}
 	p.Intake = &inlet{g, s.newIntake(g, settings), s.queue.Pressure, settings.Duration("in_flow_delay"), s.noteRoom}
+	if cfg.NotifyClasses = noticesOf(settings); len(cfg.NotifyClasses) > 0 {
+		p.Notice = func(ctx context.Context, n smtpd.Notice) { s.noteSession(ctx, settings, n) }
+	}
 	p.Flush = func(ctx context.Context, domain string) (bool, error) { return s.flushSite(ctx, g.flush, domain) }
 	if settings.Bool("smtpd_peername_lookup") {
 		p.PeerName = func(ctx context.Context, addr netip.Addr) smtpd.PeerName { return peerName(ctx, g.native, addr, log) }

@@ -13,7 +13,6 @@ import (
 	"postern/internal/config"
 	"postern/internal/smtp"
 	"postern/internal/smtpd"
-	"postern/internal/spool"
 )
 
 // shortageInterval is how often the postmaster is told of refused mail at most.
@@ -82,29 +81,11 @@ func (s *Server) noteRoom(ctx context.Context, t *smtpd.Transaction, reply smtp.
 
 // tellShortage sends the notice, if notify_classes has the class.
 func (s *Server) tellShortage(ctx context.Context, r refusals) {
-	g := s.current.Load()
-	v := g.settings
-	if !slices.Contains(v.List("notify_classes"), "resource") {
-		return
+	v := s.current.Load().settings
+	if slices.Contains(v.List("notify_classes"), "resource") {
+		to := complete(v, v.String("error_notice_recipient"))
+		s.tellPostmaster(ctx, to, r.notice(v, to), fmt.Sprintf("mail was refused %d times for want of space", r.count))
 	}
-	to := complete(v, v.String("error_notice_recipient"))
-	e := spool.Envelope{Sender: doubleBounceSender(v).Internal(), Bounce: true,
-		Recipients: []spool.Recipient{{Address: to, Notify: spool.NotifyNever}}}
-	text := r.notice(v, to)
-	fresh, err := g.intake.Internal(ctx, e, strings.NewReader(text), int64(len(text)))
-	var messages []*spool.Message
-	if err == nil {
-		messages, err = s.spool.Commit(ctx, spool.Change{New: []spool.New{fresh}})
-	}
-	if err != nil {
-		if fresh.Draft != nil {
-			fresh.Draft.Abort()
-		}
-		s.main.Warningf("<%s> cannot be told that mail was refused %d times for want of space: %v", to, r.count, err)
-		return
-	}
-	s.main.Infof("%s: postmaster notification: mail was refused %d times for want of space", messages[0].ID, r.count)
-	s.queue.Add(messages[0])
 }
 
 // ascii replaces what a text of seven bits cannot have.

@@ -59,7 +59,10 @@ type Config struct {
 	TLS         *tls.Config // certificates; nil: no TLS, whatever TLSLevel says
 	TLSLevel    TLSLevel    // smtpd_tls_security_level
 	WrapperMode bool        // smtpd_tls_wrappermode
-	LogTLS      bool        // smtpd_tls_loglevel above 0: a line for every TLS session
+	// NotifyClasses are the classes of notify_classes of which the postmaster gets
+	// the transcript of a session: bounce, data, policy, protocol, software.
+	NotifyClasses map[string]bool
+	LogTLS        bool // smtpd_tls_loglevel above 0: a line for every TLS session
 }
 
 // DefaultConfig returns the settings of a Postfix without main.cf, with the

@@ -23,6 +23,9 @@ type Profile struct {
 	// PeerName finds the name of a client; nil: every client is "unknown"
 	// (smtpd_peername_lookup = no). It is asked once, at connect.
 	PeerName func(ctx context.Context, addr netip.Addr) PeerName
+	// Notice takes what the postmaster is to be told of a session that is over, if
+	// its class is in Config.NotifyClasses; nil: nobody is told.
+	Notice func(ctx context.Context, n Notice)
 	// Exempt reports the clients of smtpd_client_event_limit_exceptions, whose
 	// connections are not limited; nil: none.
 	Exempt func(c *Client) bool

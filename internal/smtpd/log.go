@@ -51,7 +51,9 @@ func (ss *session) refused(ctx context.Context, v Verdict, r *Recipient) bool {
 	case v.Reply.IsZero():
 		return false
 	default:
+		ss.refusing = true
 		ss.reject(ctx, v.Reply, r)
+		ss.refusing = false
 	}
 	return true
 }

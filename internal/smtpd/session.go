@@ -59,6 +59,7 @@ type session struct {
 	connectEffects, heloEffects []Effect // of the policy, for every transaction
 
 	where    string // last command, for log lines
+	refusing bool   // the reply is the policy's
 	denied   bool   // refused at connect; only QUIT is heard
 	hangup   bool   // end after the replies are sent
 	piping   bool   // unauthorised pipelining was logged
@@ -66,6 +67,8 @@ type session struct {
 	errors   int // since the last accepted message
 	junk     int
 	overshot int
+
+	transcript *transcript // nil: nobody wants to know
 
 	mu       sync.Mutex
 	waiting  bool // for a command, with no transaction open
@@ -114,6 +117,7 @@ func (d *deadlineReader) Read(p []byte) (int, error) {
 func (ss *session) run(ctx context.Context) {
 	defer ss.close()
 	ss.profile = ss.server.Profile()
+	ss.listen()
 	ss.lookUpName(ctx)
 	ss.log.Infof("connect from %s", &ss.client)
 	err := ss.open(ctx)
@@ -124,6 +128,7 @@ func (ss *session) run(ctx context.Context) {
 	if err != errQuit {
 		ss.logLoss(err)
 	}
+	ss.notify(ctx, err)
 	ss.log.Infof("disconnect from %s%s", &ss.client, ss.counts.String())
 }
 
@@ -163,6 +168,9 @@ func (ss *session) next(ctx context.Context) error {
 	}
 	if ss.tx == nil {
 		ss.profile = ss.server.Profile()
+	}
+	if ss.transcript != nil {
+		ss.transcript.say(" In:  ", string(line.Text))
 	}
 	if line.BareLF && ss.bareNewline() == smtp.BareNewlineReject {
 		ss.logAction("reject", ss.where, "bare <LF> received", nil)
@@ -282,7 +290,12 @@ func (ss *session) reply(r smtp.Reply) {
 		r = r.Soft()
 	}
 	ss.hangup = ss.hangup || r.Code == 421 || r.Code == 521
+	before := len(ss.out)
 	ss.out = r.AppendTo(ss.out)
+	if ss.transcript != nil {
+		ss.transcript.note(noticeClass(r, ss.refusing))
+		ss.transcript.say(" Out: ", string(ss.out[before:]))
+	}
 	if len(ss.out) >= flushAt {
 		_ = ss.flush() // an error shows at the next read
 	}

@@ -44,7 +44,8 @@ type Waiting struct {
 }
 
 // Settlement ends the work for some recipients of a message. Settling one
-// twice does no harm.
+// twice does no harm. With New in the change the message has to be in the spool
+// yet: nothing takes the place of what was removed.
 type Settlement struct {
 	Message  *Message
 	Outcomes []Outcome

@@ -163,6 +163,9 @@ func (s *Spool) place(c *Change, r *changed, views []view, meta []byte) (placed,
 			return placed{}, false, nil
 		}
 	}
+	if id, ok := s.outlived(c); !ok {
+		return placed{}, false, fmt.Errorf("spool: %s: %w", id, ErrGone)
+	}
 	at, tick, err := s.put(recordChange, meta, inlineTexts(c))
 	if err != nil {
 		return placed{}, false, err
@@ -173,6 +176,20 @@ func (s *Spool) place(c *Change, r *changed, views []view, meta []byte) (placed,
 	}
 	p.messages = s.apply(c, r, at, int64(len(meta)))
 	return p, true, nil
+}
+
+// outlived returns a message that is done with, although new ones are to take the
+// place of recipients of it; true: there is none. The caller holds mu.
+func (s *Spool) outlived(c *Change) (id string, ok bool) {
+	if len(c.New) == 0 {
+		return "", true
+	}
+	for _, v := range c.Settle {
+		if e := s.index.table.find(v.Message.Number); e == nil || s.index.open(e) == 0 {
+			return v.Message.ID, false
+		}
+	}
+	return "", true
 }
 
 // encode turns a change into the content of its record. views are what it says

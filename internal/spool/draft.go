@@ -29,6 +29,7 @@ const fileChunk = 128 << 10
 // Create begins a message. sizeHint is what the client said with SIZE, or 0.
 // ErrFull: there is less space than queue_minfree, less than one and a half
 // times the hint, no free inode, or no space for another segment of the log.
+// While there is plenty, the file system is asked once a second.
 func (s *Spool) Create(sizeHint int64) (*Draft, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
@@ -36,8 +37,10 @@ func (s *Spool) Create(sizeHint int64) (*Draft, error) {
 	if s.j.starved() {
 		return nil, fmt.Errorf("spool: %w", ErrFull)
 	}
-	if err := s.enough(sizeHint); err != nil {
-		return nil, err
+	if !s.room.plenty(s.opt.Now(), sizeHint) {
+		if err := s.enough(sizeHint); err != nil {
+			return nil, err
+		}
 	}
 	id, err := s.nextID()
 	if err != nil {

@@ -46,7 +46,7 @@ type Options struct {
 	InlineLimit        int64         // bodies up to this size stand in the log, larger ones in a file of their own (spool_inline_limit); 256 KiB
 	SegmentSize        int64         // size of a log segment; 32 MiB
 	QueueMinFree       int64         // Create fails with ErrFull below so many free bytes (queue_minfree)
-	CheckpointBytes    int64         // a checkpoint after so many bytes of log; 128 MiB
+	CheckpointBytes    int64         // a checkpoint after so many bytes of log; 32 MiB
 	CheckpointInterval time.Duration // and after so much time when there is something to strike off; 10 s
 	// MailboxSync is "auto" (a checkpoint makes deliveries durable) or "each"
 	// (agents have synced before they settle, Outcome.Applied is not used).
@@ -73,7 +73,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.InlineLimit = min(o.InlineLimit, o.SegmentSize/8)
 	if o.CheckpointBytes <= 0 {
-		o.CheckpointBytes = 128 << 20
+		o.CheckpointBytes = 32 << 20
 	}
 	if o.CheckpointInterval <= 0 {
 		o.CheckpointInterval = 10 * time.Second

@@ -105,15 +105,15 @@ func (s *Spool) lag() int64 {
 }
 
 // snapshotIfDue makes a snapshot when two checkpoints' worth of log has been
-// written since the last one, and twice its size: at most half as many bytes go
-// to snapshots as to the log. When there is no space, it comes at once,
+// written since the last one, and four times its size: at most a quarter as many
+// bytes go to snapshots as to the log. When there is no space, it comes at once,
 // because then more of the log can be given back.
 func (s *Spool) snapshotIfDue() (bool, error) {
 	s.mu.Lock()
 	size := int64(s.index.table.n) * slotSize
 	s.mu.Unlock()
 	lag := s.lag()
-	if lag == 0 || lag < max(2*s.opt.CheckpointBytes, 2*size) && !s.j.starved() {
+	if lag == 0 || lag < max(2*s.opt.CheckpointBytes, 4*size) && !s.j.starved() {
 		return false, nil
 	}
 	return true, s.snapshot()

@@ -97,6 +97,13 @@ func (f *failed) Traits() Traits {
 	return Traits{Pattern: true}
 }
 
+// Unwrap is the table once it could be opened, else nil.
+func (f *failed) Unwrap() Table {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.table
+}
+
 func (f *failed) Lookup(ctx context.Context, key string) (Result, error) {
 	t, reason := f.open(ctx)
 	if t != nil {

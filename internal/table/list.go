@@ -104,12 +104,15 @@ func (p *listParser) items(text string, at origin.At, negated bool, depth int) {
 			p.o.Warn("%s: comment at end of line is not supported: %s", p.use.Parameter, text[strings.Index(text, word):])
 			return
 		}
-		bare := strings.TrimLeft(word, "!")
-		p.item(bare, item{text: word, at: at, negated: negated != ((len(word)-len(bare))%2 == 1)}, depth)
+		name := bare(word)
+		p.item(name, item{text: word, at: at, negated: negated != ((len(word)-len(name))%2 == 1)}, depth)
 	}
 }
 
-// item adds one item. word is its text without exclamation marks.
+// bare is a word without its exclamation marks.
+func bare(word string) string { return strings.TrimLeft(word, "!") }
+
+// item adds one item. word is its bare text.
 func (p *listParser) item(word string, it item, depth int) {
 	switch {
 	case word == "":
@@ -202,7 +205,7 @@ func (p *listParser) add(it item) int {
 
 // fail adds an item that cannot be used.
 func (p *listParser) fail(it item, network netFamilyMask, reason error) {
-	name := strings.TrimLeft(it.text, "!")
+	name := bare(it.text)
 	if name == "" {
 		name = it.text
 	}

@@ -23,6 +23,10 @@
 // A table that could not be opened stays in its place and fails; the server
 // goes on, and tries once a second whether it can be opened by now.
 //
+// Some tables can do more: list their rows (Enumerable), and those that lookups do
+// not find (Concealing), show their rules (Ruled), answer many keys (Many). As finds
+// such a power behind the tables that stand in front of others.
+//
 // File reads the files that tables are made of, and reads them again when they
 // change. The types live in folders of their own and are handed to the Opener
 // by its maker; there is no global registry. Nothing here writes a table, and
@@ -35,7 +39,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 
 	"postern/internal/origin"
 )
@@ -116,22 +119,4 @@ type Use struct {
 	// AliasSyntax reads text sources as aliases(5), "name: value" (alias_maps,
 	// alias_database). Types without such a source ignore it.
 	AliasSyntax bool
-}
-
-// Entry is one row of an enumerable table.
-type Entry struct {
-	Key, Value string
-	At         origin.At
-}
-
-// ErrNotListed ends the rows of a table that cannot be listed, or not to the end:
-// a query whose shape does not allow it, too many rows. The table works all the
-// same.
-var ErrNotListed = errors.New("the rows of this table cannot be listed")
-
-// Enumerable is the optional power to list all rows.
-type Enumerable interface {
-	// All yields every row in storage order. An error ends the sequence:
-	// ErrNotListed, or what a lookup would say.
-	All(ctx context.Context) iter.Seq2[Entry, error]
 }

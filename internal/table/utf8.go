@@ -28,6 +28,9 @@ func checkUTF8(t Table, o *Opener) Table {
 	return checked
 }
 
+// Unwrap is the table that is checked.
+func (t *utf8Table) Unwrap() Table { return t.Table }
+
 // Lookup does not find a key that is not UTF-8. A value that is not is an error
 // of the configuration.
 func (t *utf8Table) Lookup(ctx context.Context, key string) (Result, error) {

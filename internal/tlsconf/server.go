@@ -75,6 +75,16 @@ func (s Server) ClientCertificate() (func(*tls.CertificateRequestInfo) (*tls.Cer
 	return k.choose, nil
 }
 
+// Certificates reads the files once and returns what is in them. Errors are those
+// of Config.
+func (s Server) Certificates() ([]tls.Certificate, error) {
+	k, err := s.keep()
+	if err != nil {
+		return nil, err
+	}
+	return k.certs, nil
+}
+
 // keep reads the certificates for the first time.
 func (s Server) keep() (*keeper, error) {
 	if s.Now == nil {

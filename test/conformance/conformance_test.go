@@ -25,8 +25,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSameAsPostfix plays every case against both servers.
-func TestSameAsPostfix(t *testing.T) {
+// kinds are the two servers, and the program.
+func kinds(t *testing.T) (postfix, postern kind, bin string) {
+	t.Helper()
 	if _, err := exec.LookPath("postfix"); err != nil || os.Geteuid() != 0 {
 		why := "needs root and Debian's postfix, which is started privately"
 		if os.Getenv("CI") == "true" {
@@ -38,7 +39,7 @@ func TestSameAsPostfix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := *program
+	bin = *program
 	if bin == "" {
 		if bin, err = filepath.Abs("../../bin/postern"); err != nil {
 			t.Fatal(err)
@@ -47,7 +48,13 @@ func TestSameAsPostfix(t *testing.T) {
 	if _, err := os.Stat(bin); err != nil {
 		t.Fatalf("%v: make build first", err)
 	}
-	postern := kind{argv: []string{bin, "serve", "-c", "{dir}"}, postmap: []string{bin, "postmap"}}
+	return postfix, kind{argv: []string{bin, "serve", "-c", "{dir}"}, postmap: []string{bin, "postmap"}}, bin
+}
+
+// TestSameAsPostfix plays every case against both servers, and asks explain about
+// its probes.
+func TestSameAsPostfix(t *testing.T) {
+	postfix, postern, bin := kinds(t)
 	names, err := filepath.Glob("cases/*.txtar")
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no cases: %v", err)
@@ -66,17 +73,20 @@ func TestSameAsPostfix(t *testing.T) {
 				}
 				t.Skip(why)
 			}
-			want, err := play(t.Context(), options{kind: postfix, keep: *keep}, a)
+			theirs, err := play(t.Context(), options{kind: postfix, keep: *keep}, a)
 			if err != nil {
 				t.Fatalf("postfix: %v", err)
 			}
-			want = reduce(level, want)
-			got, err := play(t.Context(), options{kind: postern, want: want, keep: *keep}, a)
+			want := reduce(level, theirs.seen)
+			ours, err := play(t.Context(), options{kind: postern, want: want, keep: *keep, explain: []string{bin, "explain"}}, a)
 			if err != nil {
 				t.Fatalf("postern: %v", err)
 			}
-			if got = reduce(level, got); got != want {
+			if got := reduce(level, ours.seen); got != want {
 				t.Errorf("postfix (-) and postern (+) differ:\n%s", diff(want, got))
+			}
+			for _, text := range ours.wrong {
+				t.Errorf("explain is wrong: %s", text)
 			}
 		})
 	}

@@ -30,6 +30,16 @@ type options struct {
 	kind kind
 	want string // what to wait for, reduced to the level; "" to wait for quiet
 	keep bool
+	// explain is the explain command, whose predictions are compared with what
+	// happens; nil: nothing is compared.
+	explain []string
+}
+
+// played is what came of a case.
+type played struct {
+	seen     string   // all that was seen
+	wrong    []string // where explain was wrong
+	compared int      // probes that explain was asked about
 }
 
 // missing says why the case cannot run here, or nothing.
@@ -61,10 +71,10 @@ func missing(a archive) string {
 
 // play lays out the case, starts sinks and server, runs the probes, waits
 // until nothing moves any more and returns what was seen.
-func play(ctx context.Context, o options, a archive) (string, error) {
+func play(ctx context.Context, o options, a archive) (p played, err error) {
 	s, err := prepare(o, a)
 	if err != nil {
-		return "", err
+		return p, err
 	}
 	defer s.close()
 	argv := make([]string, len(o.kind.argv))
@@ -73,19 +83,35 @@ func play(ctx context.Context, o options, a archive) (string, error) {
 	}
 	srv, err := startServer(ctx, s.w, argv)
 	if err != nil {
-		return "", err
+		return p, err
 	}
 	defer srv.stop()
 	if err := s.run(ctx); err != nil {
-		return "", err
+		return p, err
 	}
+	var all []foreseen
+	if o.explain != nil {
+		if all, err = (explainer{o.explain, s}).foresee(); err != nil {
+			return p, err
+		}
+	}
+	if p.seen, err = s.wait(ctx, o, all); err != nil {
+		return p, err
+	}
+	p.wrong, p.compared = s.differences(all), s.compared(all)
+	return p, nil
+}
+
+// wait waits until what is expected has happened, and no more.
+func (s *session) wait(ctx context.Context, o options, all []foreseen) (string, error) {
 	quiet := 2 * time.Second // something expected may still be on its way
-	if o.kind.postfix {
+	switch {
+	case o.kind.postfix:
 		return settle(ctx, s.look, 6*time.Second, 120*time.Millisecond, func(string) bool { return queueIdle(s.w.dir) })
+	case o.want == "" && all != nil:
+		return settle(ctx, s.look, quiet, 300*time.Millisecond, func(string) bool { return len(s.differences(all)) == 0 })
 	}
-	return settle(ctx, s.look, quiet, 300*time.Millisecond, func(seen string) bool {
-		return reduce(level, seen) == o.want
-	})
+	return settle(ctx, s.look, quiet, 300*time.Millisecond, func(seen string) bool { return reduce(level, seen) == o.want })
 }
 
 // A session is one run of one case.
@@ -205,15 +231,7 @@ func (s *session) run(ctx context.Context) error {
 // look shows what has arrived so far, and whether every accepted probe has
 // left a trace.
 func (s *session) look() (seen string, accounted bool) {
-	list := append(scan(s.w.vars["mail"], ""), scan(s.w.vars["spool"], "spool:")...)
-	for _, k := range s.sinks {
-		list = append(list, k.deliveries()...)
-	}
-	parts := make([][]delivery, len(s.probes)+1)
-	for _, d := range list {
-		i := owner(d, s.probes)
-		parts[i] = append(parts[i], d)
-	}
+	parts := s.byProbe()
 	var b strings.Builder
 	accounted = true
 	for i, p := range s.probes {
@@ -232,6 +250,20 @@ func (s *session) look() (seen string, accounted bool) {
 		b.WriteString("other\n" + strings.Join(rest, "\n") + "\n")
 	}
 	return normalise(b.String(), s.w), accounted
+}
+
+// byProbe are the deliveries so far of each probe, and behind them those of none.
+func (s *session) byProbe() [][]delivery {
+	list := append(scan(s.w.vars["mail"], ""), scan(s.w.vars["spool"], "spool:")...)
+	for _, k := range s.sinks {
+		list = append(list, k.deliveries()...)
+	}
+	parts := make([][]delivery, len(s.probes)+1)
+	for _, d := range list {
+		i := owner(d, s.probes)
+		parts[i] = append(parts[i], d)
+	}
+	return parts
 }
 
 // settle looks until nothing new appears: for the time still while done is

@@ -18,16 +18,16 @@ type Outcome struct {
 	Err     error
 }
 
-// Batcher is a Deliverer that stores a message in several mailboxes at once,
-// one after the other. It pays where each call costs a way to another process.
+// Batcher is a Deliverer that makes several deliveries in one call, one after the
+// other. It pays where each call costs a way to another process, or a change of
+// identity.
 type Batcher interface {
-	// DeliverAll carries out deliveries that share their Body and returns an
-	// Outcome for each, by index.
+	// DeliverAll carries out deliveries and returns an Outcome for each, by index.
 	DeliverAll(ctx context.Context, list []Delivery) []Outcome
 }
 
-// DeliverAll carries out deliveries that share their Body, together where the
-// Deliverer can.
+// DeliverAll carries out deliveries, together where the Deliverer can. The client
+// of the helper process asks that all of them share their Body.
 func DeliverAll(ctx context.Context, d Deliverer, list []Delivery) []Outcome {
 	if b, ok := d.(Batcher); ok {
 		return b.DeliverAll(ctx, list)

@@ -12,6 +12,11 @@ import (
 // maxCopies bounds the names tried when earlier files of a name are damaged.
 const maxCopies = 10
 
+// earlyLength is the length of a file whose write-back is begun at once. Of such
+// files a checkpoint would find so many octets to write that the syncs of the log
+// have to wait for them.
+const earlyLength = 32 << 10
+
 // maildir is one delivery into a Maildir, running as its owner.
 type maildir struct {
 	store *Store
@@ -84,9 +89,23 @@ func (d *maildir) makeDirs(durable bool) error {
 		}
 		durable = d.store.mode(st.Dev, d.box.Base) == spool.Each
 	}
-	for _, sub := range [...]string{"/tmp", "/new", "/cur"} {
-		if err := makeBeneath(d.base, d.rel+sub, durable); err != nil {
-			return d.failed("create maildir ", sub, err)
+	dir := -1
+	err := makeBeneath(d.base, d.rel, durable)
+	if err == nil {
+		dir, err = beneath(d.base, d.rel)
+	}
+	if err != nil {
+		return d.failed("create maildir ", "/tmp", err)
+	}
+	defer unix.Close(dir)
+	for _, sub := range [...]string{"tmp", "new", "cur"} {
+		if err := again(func() error { return unix.Mkdirat(dir, sub, 0o700) }); err != nil && err != unix.EEXIST {
+			return d.failed("create maildir ", "/"+sub, err)
+		}
+	}
+	if durable {
+		if err := syncDir(dir); err != nil {
+			return d.failed("sync maildir ", "", err)
 		}
 	}
 	return nil
@@ -127,8 +146,12 @@ func (d *maildir) fill(fd int, m *Message) (content, error) {
 	}
 	made, err := emit(fd, room, m)
 	made.dev = st.Dev
-	if err == nil && d.mustSync(st.Dev, m) {
+	switch {
+	case err != nil:
+	case d.mustSync(st.Dev, m):
 		err = again(func() error { return unix.Fsync(fd) })
+	case made.length >= earlyLength:
+		_ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) // a hint: the checkpoint's sync is what counts
 	}
 	return made, err
 }

@@ -75,6 +75,9 @@ var (
 	_ table.Enumerable = (*enumerable)(nil)
 )
 
+// Unwrap is the table whose answers are kept.
+func (c *cached) Unwrap() table.Table { return c.Table }
+
 func (e *enumerable) All(ctx context.Context) iter.Seq2[table.Entry, error] { return e.rows.All(ctx) }
 
 func (c *cached) Lookup(ctx context.Context, key string) (table.Result, error) {

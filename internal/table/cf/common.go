@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"postern/internal/origin"
 	"postern/internal/table"
@@ -30,7 +31,11 @@ type Common struct {
 	valueNeeds  Needs // of result_format
 	domains     *table.List
 	singleValue bool // several values are a failure
+	empty       atomic.Int64
 }
+
+// EmptyAnswers is how many values were left out because they were empty.
+func (c *Common) EmptyAnswers() int64 { return c.empty.Load() }
 
 // NewCommon reads result_format, domain and expansion_limit.
 func NewCommon(ctx context.Context, o *table.Opener, name string, s *Settings, use table.Use) (*Common, error) {
@@ -60,6 +65,9 @@ func NewCommon(ctx context.Context, o *table.Opener, name string, s *Settings, u
 // Ask says that keys will be put into t, so that keys that do not fit it are
 // not asked for.
 func (c *Common) Ask(t Template) { t.KeyNeeds(&c.keyNeeds, false) }
+
+// NeedsUser reports whether the answer depends on the user part of a key.
+func (c *Common) NeedsUser() bool { return c.keyNeeds.User }
 
 // Prepare cuts a key into the parts that the query wants, folded when Use.Fold
 // says so. ok is false when the key cannot be in the table, so that the server
@@ -140,6 +148,7 @@ func (c *Collector) Add(text string) (bool, error) {
 		text = text[:i] // a value ends there, as in C
 	}
 	if text == "" {
+		c.common.empty.Add(1)
 		c.common.log("table %q: empty lookup result for: %q -- ignored", c.common.Table, c.key.Whole)
 		return false, nil
 	}

@@ -19,6 +19,15 @@ type Settings struct {
 	Source string // the file, or "main.cf"
 	Prefix string // in front of the names, in main.cf
 	values map[string]setting
+	// Unknown are the lines of the file that set what the type does not know.
+	Unknown []Unknown
+}
+
+// Unknown is a parameter that the type does not know, and ignores.
+type Unknown struct {
+	Name string
+	At   origin.At // its Text is without the value, which may be a password
+	Near string    // what may have been meant; "": none is near
 }
 
 type setting struct {
@@ -29,7 +38,8 @@ type setting struct {
 // secrets are the parameters whose values are not to be shown.
 var secrets = []string{"password", "bind_pw"}
 
-var errEmpty = errors.New("must not be empty: write its value behind the '='")
+// ErrRequired is the error of a parameter that must have a value and has none.
+var ErrRequired = errors.New("must not be empty: write its value behind the '='")
 
 // PlacedError is an error that says where it was written. Its text does, too.
 type PlacedError struct {
@@ -111,6 +121,8 @@ func (s *Settings) readFile(o *table.Opener, f io.Reader, known []string) error 
 		}
 		if !slices.Contains(known, name) {
 			o.Warn("%s, line %d: unknown parameter %q is ignored%s", s.Source, line.Number, name, suggestion(name, known))
+			at.Text = name + " = ..."
+			s.Unknown = append(s.Unknown, Unknown{name, at, near(name, known)})
 			continue
 		}
 		if slices.Contains(secrets, name) {
@@ -149,12 +161,21 @@ func (s *Settings) Required(name string) (string, error) {
 	switch {
 	case !ok:
 		full := s.Prefix + name
-		return "", &PlacedError{origin.At{File: s.Source}, fmt.Errorf("parameter %s is missing: add a line \"%s = ...\"", full, full)}
+		return "", &PlacedError{origin.At{File: s.Source}, &missingError{full}}
 	case set.value == "":
-		return "", s.Wrong(name, errEmpty)
+		return "", s.Wrong(name, ErrRequired)
 	}
 	return set.value, nil
 }
+
+// missingError is ErrRequired of a parameter that is not written at all.
+type missingError struct{ name string }
+
+func (e *missingError) Error() string {
+	return fmt.Sprintf("parameter %s is missing: add a line \"%s = ...\"", e.name, e.name)
+}
+
+func (e *missingError) Is(target error) bool { return target == ErrRequired }
 
 // Number is a parameter that counts something; unset is 0.
 func (s *Settings) Number(name string) (int, error) {

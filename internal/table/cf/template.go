@@ -2,6 +2,7 @@ package cf
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -51,6 +52,34 @@ func ParseTemplate(text string) (Template, error) {
 }
 
 func clip(s string, n int) string { return s[:min(n, len(s))] }
+
+// Plain is the text of a template without letters.
+func (t Template) Plain() (text string, ok bool) {
+	switch {
+	case len(t.pieces) == 0:
+		return "", true
+	case len(t.pieces) == 1 && t.pieces[0].letter == 0:
+		return t.pieces[0].text, true
+	}
+	return "", false
+}
+
+// Single reports whether a template is one letter and nothing else.
+func (t Template) Single() bool {
+	return len(t.pieces) == 1 && t.pieces[0].text == "" && t.pieces[0].letter != 0
+}
+
+// Pieces yields the plain texts of a template, each with the letter behind it, 0
+// for none.
+func (t Template) Pieces() iter.Seq2[string, byte] {
+	return func(yield func(text string, letter byte) bool) {
+		for _, p := range t.pieces {
+			if !yield(p.text, p.letter) {
+				return
+			}
+		}
+	}
+}
 
 // KeyNeeds adds what the template asks of a key. In a result only capital
 // letters and digits speak of the key.

@@ -74,7 +74,7 @@ func base(text string) string {
 func TestSecrets(t *testing.T) {
 	s, log := load(t, "bind_pw = s3cret\nbind_pw = s3cret2\n", "bind_pw")
 	_, at, _ := s.Lookup("bind_pw")
-	if text := fmt.Sprint(log.lines, at, s.Wrong("bind_pw", errEmpty)); strings.Contains(text, "s3cret") || at.Text != "bind_pw = ..." || len(log.lines) != 1 {
+	if text := fmt.Sprint(log.lines, at, s.Wrong("bind_pw", ErrRequired)); strings.Contains(text, "s3cret") || at.Text != "bind_pw = ..." || len(log.lines) != 1 {
 		t.Errorf("the password is shown: %s, %+v", text, at)
 	}
 	if s.Get("bind_pw") != "s3cret2" {

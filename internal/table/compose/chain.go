@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"errors"
+	"iter"
 	"strings"
 
 	"postern/internal/table"
@@ -50,7 +51,10 @@ func Union(ctx context.Context, o *table.Opener, name string, use table.Use) (ta
 
 type union struct{ *members }
 
-var _ table.Table = (*union)(nil)
+var (
+	_ table.Table      = (*union)(nil)
+	_ table.Enumerable = (*union)(nil)
+)
 
 // Lookup joins what the tables say, in their order. All are asked; the first
 // failure is the answer. Nothing but empty values is not found, as in Postfix.
@@ -79,6 +83,38 @@ func (t *union) Lookup(ctx context.Context, key string) (table.Result, error) {
 	return all, nil
 }
 
+// All yields the rows of all tables, in their order. Where a lookup joins what
+// several tables say they are entries of their own.
+func (t *union) All(ctx context.Context) iter.Seq2[table.Entry, error] {
+	return func(yield func(table.Entry, error) bool) {
+		for _, member := range t.tables {
+			if !t.rows(ctx, member, yield) {
+				return
+			}
+		}
+	}
+}
+
+// rows yields the rows of a table, and reports whether to go on. A table that has
+// none to list, or whose rows were not asked for to their end, ends the sequence.
+func (m *members) rows(ctx context.Context, member table.Table, yield func(table.Entry, error) bool) bool {
+	if err := m.ready(""); err != nil {
+		yield(table.Entry{}, err)
+		return false
+	}
+	rows, ok := table.As[table.Enumerable](member)
+	if !ok {
+		yield(table.Entry{}, table.ErrNotListed)
+		return false
+	}
+	for entry, err := range rows.All(ctx) {
+		if !yield(entry, err) || err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // Pipe is the constructor of pipemap:.
 func Pipe(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
 	m, err := openMembers(ctx, o, "pipemap", name, use)
@@ -90,7 +126,33 @@ func Pipe(ctx context.Context, o *table.Opener, name string, use table.Use) (tab
 
 type pipe struct{ *members }
 
-var _ table.Table = (*pipe)(nil)
+var (
+	_ table.Table      = (*pipe)(nil)
+	_ table.Enumerable = (*pipe)(nil)
+)
+
+// All yields the rows of the first table, each key once, with what the whole makes
+// of it; those that it makes nothing of are left out.
+func (t *pipe) All(ctx context.Context) iter.Seq2[table.Entry, error] {
+	return func(yield func(table.Entry, error) bool) {
+		seen := make(map[string]bool)
+		t.rows(ctx, t.tables[0], func(entry table.Entry, err error) bool {
+			if err != nil {
+				return yield(entry, err)
+			}
+			if seen[entry.Key] {
+				return true
+			}
+			seen[entry.Key] = true
+			r, err := t.Lookup(ctx, entry.Key)
+			if errors.Is(err, table.ErrNotFound) {
+				return true
+			}
+			entry.Value = r.Value
+			return yield(entry, err) && err == nil
+		})
+	}
+}
 
 // Lookup asks each table for what the one before it said. The places are those
 // of every row on the way, in order.

@@ -22,6 +22,9 @@
 // the kind that their first table takes. A key that is not in every table of a
 // pipemap is not found.
 //
+// The rows of a unionmap are those of its tables; the rows of a pipemap are those of
+// its first table, with what the others make of them.
+//
 // The values of inline, static and randmap have the place of the parameter that
 // names the table (Use.At). unix tables read the files directly: users of other
 // name services are not seen.
@@ -125,6 +128,22 @@ func (t *static) Lookup(_ context.Context, key string) (table.Result, error) {
 	return t.result, nil
 }
 
+// Rules say that every key has this value.
+func (t *static) Rules() []table.Rule { return everyKey(t.result.At, t.result.Value) }
+
+// everyKey are rules for all keys.
+func everyKey(places []origin.At, values ...string) []table.Rule {
+	var at origin.At
+	if len(places) > 0 {
+		at = places[0]
+	}
+	rules := make([]table.Rule, len(values))
+	for i, v := range values {
+		rules[i] = table.Rule{Result: v, At: at}
+	}
+	return rules
+}
+
 // Fail is the constructor of fail:, a table that can be opened and answers
 // nothing. What follows the colon is for the reader.
 func Fail(_ context.Context, _ *table.Opener, name string, _ table.Use) (table.Table, error) {
@@ -165,6 +184,9 @@ func (t *random) Lookup(_ context.Context, key string) (table.Result, error) {
 	}
 	return table.Result{Value: t.values[t.pick(len(t.values))], At: t.at}, nil
 }
+
+// Rules say that every key has one of these values.
+func (t *random) Rules() []table.Rule { return everyKey(t.at, t.values...) }
 
 // folder is what a table does with keys before it looks for them.
 func folder(o *table.Opener, use table.Use) func(key string) string {

@@ -39,6 +39,9 @@ var (
 // Traits are those of the table behind it.
 func (t *debug) Traits() table.Traits { return t.inner.Traits() }
 
+// Unwrap is the table behind it.
+func (t *debug) Unwrap() table.Table { return t.inner }
+
 // Lookup asks the table and tells what it said.
 func (t *debug) Lookup(ctx context.Context, key string) (table.Result, error) {
 	if err := t.ready(key); err != nil {

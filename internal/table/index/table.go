@@ -88,6 +88,21 @@ func (t *Table) openText() (*text.Table, error) {
 // Name is the table as configured.
 func (t *Table) Name() string { return t.name }
 
+// Problems are what is wrong with lines of the source text: when that answers, or
+// with Opener.Locate; else they are not known.
+func (t *Table) Problems() []text.Problem {
+	t.mu.RLock()
+	rows := t.text
+	t.mu.RUnlock()
+	switch {
+	case rows != nil:
+		return rows.Problems()
+	case t.lines != nil:
+		return t.lines.Problems()
+	}
+	return nil
+}
+
 // Traits are those of a table with fixed keys.
 func (t *Table) Traits() table.Traits { return table.Traits{} }
 

@@ -54,6 +54,9 @@ var ignored = map[string]string{
 	"sasl_minssf": "0", "tls_cipher_suite": "", "tls_random_file": "",
 }
 
+// Parameters are the names that the .cf file of a table may have.
+func Parameters() []string { return known() }
+
 // known are all parameters.
 func known() []string {
 	names := []string{

@@ -26,6 +26,9 @@ var known = []string{
 	paramServer, paramFormat, paramBackup, cf.ParamDomain, "ttl", "flags", "timeout", "max_try", "retry_pause", "line_size_limit", paramData,
 }
 
+// Parameters are the names that the .cf file of a table may have.
+func Parameters() []string { return known }
+
 const (
 	defaultServer = "inet:localhost:11211"
 	maxKey        = 250 // bytes of a key that memcached takes

@@ -18,7 +18,7 @@ import (
 // cut into rules are errors; a rule that cannot be used is left out with a
 // warning that names its line.
 func Cidr(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
-	d := dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, strictEndif: true, finish: indexNetworks}
+	d := dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, cut: cutNetworkRule, strictEndif: true, finish: indexNetworks}
 	return open(ctx, o, d, name, use)
 }
 
@@ -29,10 +29,7 @@ var (
 
 func networkRule(c *compiler, text string, r *rule) error {
 	text, negated := cutNegation(text)
-	pattern, result := text, ""
-	if i := strings.IndexAny(text, syntax.Blank); i >= 0 {
-		pattern, result = text[:i], strings.Trim(text[i:], syntax.Blank)
-	}
+	pattern, result := cutNetwork(text)
 	p, err := parseNetwork(pattern)
 	if err != nil {
 		return err
@@ -43,6 +40,23 @@ func networkRule(c *compiler, text string, r *rule) error {
 	r.conditions = []condition{{matcher: network{p, negated}}}
 	r.result = replacement{parts: []part{{text: result}}}
 	return nil
+}
+
+// cutNetwork cuts at the first white space.
+func cutNetwork(text string) (pattern, result string) {
+	if i := strings.IndexAny(text, syntax.Blank); i >= 0 {
+		return text[:i], strings.Trim(text[i:], syntax.Blank)
+	}
+	return text, ""
+}
+
+// cutNetworkRule leaves the exclamation mark with the pattern.
+func cutNetworkRule(text string) (pattern, result string) {
+	text, negated := cutNegation(text)
+	if pattern, result = cutNetwork(text); negated {
+		pattern = "!" + pattern
+	}
+	return pattern, result
 }
 
 func networkCondition(c *compiler, text string, r *rule) error {

@@ -17,6 +17,8 @@ type dialect struct {
 	// reads what follows the word "if".
 	rule      func(c *compiler, text string, r *rule) error
 	condition func(c *compiler, text string, r *rule) error
+	// cut parts the text of a rule that can be used into its patterns and its result.
+	cut func(text string) (pattern, result string)
 	// strictEndif makes an endif useless that has text behind it.
 	strictEndif bool
 	// finish looks at the complete program; nil: it is ready as it is.
@@ -66,7 +68,7 @@ var (
 )
 
 func (c *compiler) compileLine(text string, at origin.At) error {
-	r := rule{at: at}
+	r := rule{at: at, text: text}
 	if rest, ok := cutWord(text, "endif"); ok {
 		switch {
 		case rest != "" && c.strictEndif:

@@ -68,7 +68,8 @@
 // # Life
 //
 // A file is read again when it changes (table.File). The types are pattern
-// types: they are asked for whole keys only. They do not list their rules.
+// types: they are asked for whole keys only. They have no rows to list, but show
+// their rules as they are written.
 //
 // The package imports origin, syntax and table, and the PCRE2 library.
 package pattern

@@ -25,7 +25,10 @@ type list struct {
 	closed atomic.Bool
 }
 
-var _ table.Table = (*list)(nil)
+var (
+	_ table.Table = (*list)(nil)
+	_ table.Ruled = (*list)(nil)
+)
 
 func open(ctx context.Context, o *table.Opener, d dialect, name string, use table.Use) (table.Table, error) {
 	if err := ctx.Err(); err != nil {
@@ -71,6 +74,28 @@ func (l *list) Name() string { return l.family + ":" + l.name }
 // of the parameter.
 func (l *list) Traits() table.Traits { return table.Traits{Pattern: true, InPlace: l.file == nil} }
 
+// Rules are the rules that can be used, with patterns and results as written. Those
+// between "if" and "endif" are among them as if they stood alone.
+func (l *list) Rules() []table.Rule {
+	p := l.program()
+	rules := make([]table.Rule, 0, len(p.rules))
+	for _, r := range p.rules {
+		if !r.isIf {
+			pattern, result := l.cut(r.text)
+			rules = append(rules, table.Rule{Pattern: pattern, Result: result, At: r.at})
+		}
+	}
+	return rules
+}
+
+// program is the one that answers now.
+func (l *list) program() *program {
+	if l.inline != nil {
+		return l.inline
+	}
+	return l.file.Content()
+}
+
 func (l *list) Close() error {
 	l.closed.Store(true)
 	return nil
@@ -83,10 +108,7 @@ func (l *list) Lookup(ctx context.Context, key string) (table.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return table.Result{}, l.failure(key, err)
 	}
-	p := l.inline
-	if p == nil {
-		p = l.file.Content()
-	}
+	p := l.program()
 	s, ok := l.prepare(key)
 	if !ok {
 		return table.Result{}, table.ErrNotFound

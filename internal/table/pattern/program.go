@@ -21,6 +21,7 @@ type rule struct {
 	isIf       bool
 	end        int // of an "if": index of the first rule behind its endif
 	at         origin.At
+	text       string    // as written
 	index      *netIndex // of this rule and those behind it; nil: they are tried one by one
 }
 

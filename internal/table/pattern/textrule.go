@@ -78,6 +78,7 @@ func textDialect(family string, compile func(source, flags string) (matcher, int
 	return dialect{
 		family:  family,
 		prepare: newText,
+		cut:     func(text string) (pattern, result string) { return cutPatterns(text, stop) },
 		condition: func(c *compiler, text string, r *rule) error {
 			rest, _, err := read(c, r, text)
 			if rest = strings.Trim(rest, syntax.Blank); err == nil && rest != "" {
@@ -99,6 +100,19 @@ func textDialect(family string, compile func(source, flags string) (matcher, int
 			return c.setResult(r, strings.Trim(rest, syntax.Blank), groups)
 		},
 	}
+}
+
+// cutPatterns parts a rule that can be used behind its last pattern.
+func cutPatterns(text, stop string) (patterns, result string) {
+	rest := text
+	for more := true; more; more = stop != "" && strings.HasPrefix(rest, stop) {
+		_, behind, err := cutDelimited(rest, stop)
+		if err != nil {
+			break
+		}
+		rest = behind
+	}
+	return strings.TrimSpace(text[:len(text)-len(rest)]), strings.Trim(rest, syntax.Blank)
 }
 
 // setResult gives a rule its result and checks the references in it.

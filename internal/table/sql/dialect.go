@@ -13,14 +13,17 @@ type dialect struct {
 	dollar    bool // $tag$text$tag$, E'\n', comments in comments (PostgreSQL)
 	texts     string
 	mark      func(i int) string // stands for value i in a statement
+	// test is an expression that says how an expression is compared with a text,
+	// as far as one row shows it: see comparisonOf.
+	test func(left string) string
 }
 
 func question(int) string { return "?" }
 
 var (
-	sqliteDialect = &dialect{texts: "'", mark: question}
-	mysqlDialect  = &dialect{texts: `'"`, backslash: true, mark: question}
-	pgsqlDialect  = &dialect{texts: "'$", dollar: true, mark: func(i int) string { return "$" + strconv.Itoa(i+1) }}
+	sqliteDialect = &dialect{texts: "'", mark: question, test: sqliteTest}
+	mysqlDialect  = &dialect{texts: `'"`, backslash: true, mark: question, test: mysqlTest}
+	pgsqlDialect  = &dialect{texts: "'$", dollar: true, mark: func(i int) string { return "$" + strconv.Itoa(i+1) }, test: pgsqlTest}
 )
 
 // lexeme is the length of the first lexical element of an SQL text that is not

@@ -103,7 +103,28 @@
 // within a second. An SQL error fails the lookup and names the line of the query; it
 // does not disturb other lookups.
 //
-// Rows cannot be listed, and nothing is written.
+// # Rows
+//
+// A table can list its rows when its query has a plain shape:
+//
+//	SELECT expressions FROM tables WHERE column = '%s' AND active = 1
+//
+// Instead of a column there may be any expression of the row, lower(email) or
+// user || '@' || domain, and instead of '%s' one of '%u', '%d', '%u@%d', '@%d' and
+// what CONCAT or || joins of them, also with columns of the row: that is how alias
+// domains are written. Several such conditions are tied by AND; ORDER BY, LIMIT and
+// UNION may follow. The query is sent once more, in a transaction that only reads,
+// without the conditions on the key and with their columns added; these say which
+// key finds a row. A key is listed as it is stored. Where '%d' alone decides, the
+// key is "@domain". At most 100 000 rows are read, within 3 seconds, or 10 of a file;
+// what goes beyond, and every other shape, is table.ErrNotListed.
+//
+// Hidden lists the rows that the other conditions leave out, active = 0, and those
+// without a value. Remember answers from rows that were listed, when it is known how
+// the database compares texts: a column of SQLite without NOCASE, text and varchar of
+// PostgreSQL, the usual collations of MySQL for printable ASCII.
+//
+// Nothing is written.
 //
 // The package imports origin, syntax, table, table/cache and table/cf, and the
 // drivers: mysql, pgx's pgconn, and SQLite's library.

@@ -52,8 +52,7 @@ func MySQL(ctx context.Context, o *table.Opener, name string, use table.Use) (ta
 }
 
 func openMySQL(ctx context.Context, o *table.Opener, name string, use table.Use) (*serverTable, error) {
-	s, err := cf.Load(o, name, append(serverParameters(), paramCharset, paramFile, paramGroup, paramResultSet,
-		paramTLSCert, paramTLSKey, paramTLSCA, paramTLSPath, paramCiphers, paramVerify))
+	s, err := cf.Load(o, name, Parameters("mysql"))
 	if err != nil {
 		return nil, err
 	}
@@ -289,6 +288,38 @@ func (s *mysqlSession) ask(values []string, add func(row) error) error {
 		return s.failure(closing)
 	}
 	return err
+}
+
+// list sends a statement as it is.
+func (s *mysqlSession) list(statement string, add func(row) error) error {
+	if err := s.run("START TRANSACTION READ ONLY"); err != nil {
+		return err
+	}
+	err := s.query(statement, add)
+	if ending := s.run("ROLLBACK"); err == nil {
+		err = ending
+	}
+	return err
+}
+
+func (s *mysqlSession) query(statement string, add func(row) error) error {
+	rows, err := s.conn.(driver.QueryerContext).QueryContext(context.Background(), statement, nil)
+	if err != nil {
+		return s.failure(err)
+	}
+	err = s.read(rows, add)
+	if closing := rows.Close(); err == nil && closing != nil {
+		return s.failure(closing)
+	}
+	return err
+}
+
+// run sends a statement without rows.
+func (s *mysqlSession) run(statement string) error {
+	if _, err := s.conn.(driver.ExecerContext).ExecContext(context.Background(), statement, nil); err != nil {
+		return s.failure(err)
+	}
+	return nil
 }
 
 // read hands over the rows of the one result set.

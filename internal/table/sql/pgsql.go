@@ -43,7 +43,7 @@ func PgSQL(ctx context.Context, o *table.Opener, name string, use table.Use) (ta
 }
 
 func openPgSQL(ctx context.Context, o *table.Opener, name string, use table.Use) (*serverTable, error) {
-	s, err := cf.Load(o, name, append(serverParameters(), paramEncoding, paramFunction))
+	s, err := cf.Load(o, name, Parameters("pgsql"))
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +229,11 @@ func (s *pgsqlSession) run(add func(row) error) error {
 	} else {
 		rows = s.conn.ExecStatement(context.Background(), s.stmt, s.values, nil, nil)
 	}
-	var err error
+	return s.read(rows, add)
+}
+
+// read hands over the rows of an answer.
+func (s *pgsqlSession) read(rows *pgconn.ResultReader, add func(row) error) (err error) {
 	for err == nil && rows.NextRow() {
 		values := rows.Values()
 		r := row{s.names(rows.FieldDescriptions()), make([]cell, len(values))}
@@ -242,6 +246,19 @@ func (s *pgsqlSession) run(add func(row) error) error {
 		return closing
 	}
 	return err
+}
+
+// list sends a statement as it is.
+func (s *pgsqlSession) list(statement string, add func(row) error) error {
+	ctx := context.Background()
+	if err := s.conn.Exec(ctx, "BEGIN READ ONLY").Close(); err != nil {
+		return s.failure(err)
+	}
+	err := s.read(s.conn.ExecParams(ctx, statement, nil, nil, nil, nil), add)
+	if ending := s.conn.Exec(ctx, "ROLLBACK").Close(); err == nil {
+		err = ending
+	}
+	return s.failure(err)
 }
 
 // names are the names of the columns.

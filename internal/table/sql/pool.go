@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type session interface {
 	// ends the session; a *refusedError is the server's answer; any other
 	// error is one of add.
 	ask(values []string, add func(row) error) error
+	// list runs a statement that has no values, within a transaction that may
+	// only read. Errors are those of ask.
+	list(statement string, add func(row) error) error
 	close()
 }
 
@@ -295,6 +299,15 @@ func (p *pool) well(s *server) {
 	}
 }
 
+// names are those of the servers.
+func (p *pool) names() string {
+	var list []string
+	for _, s := range p.servers {
+		list = append(list, s.name)
+	}
+	return strings.Join(list, ", ")
+}
+
 // thing is what a lasting trouble is about.
 func (p *pool) thing(s *server) string { return p.kind + " server " + s.name }
 
@@ -303,12 +316,22 @@ var past = time.Unix(1, 0)
 
 // ask asks the query on a session, for queryTimeout and until ctx ends.
 func (l *link) ask(ctx context.Context, values []string, add func(row) error) error {
+	return l.within(ctx, func() error { return l.session.ask(values, add) })
+}
+
+// list runs a statement, as long as a query may take.
+func (l *link) list(ctx context.Context, statement string, add func(row) error) error {
+	return l.within(ctx, func() error { return l.session.list(statement, add) })
+}
+
+// within bounds the time of what is done on a session.
+func (l *link) within(ctx context.Context, do func() error) error {
 	deadline := time.Now().Add(queryTimeout)
 	if err := l.conn.SetDeadline(deadline); err != nil {
 		return &lostError{err}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.SetDeadline(past) })
-	err := l.session.ask(values, add)
+	err := do()
 	if !stop() {
 		return &lostError{ctx.Err()}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 
 	"postern/internal/origin"
 	"postern/internal/table"
@@ -14,10 +15,17 @@ import (
 // rows to a result.
 type lookup struct {
 	*cf.Common
+	settings    *cf.Settings
 	query       *query
 	queryAt     origin.At
-	firstColumn bool // only the first column counts
-	nullIsEmpty bool // NULL is an empty text (which is warned of) rather than nothing
+	parameter   string        // that has the query
+	text        string        // of the query, as written
+	listings    []*listing    // that list its rows; none when its shape does not allow it
+	most        int           // rows that are listed
+	compared    atomic.Uint32 // the comparison that the last listing found
+	plain       atomic.Bool   // the last listing found no row without a value
+	firstColumn bool          // only the first column counts
+	nullIsEmpty bool          // NULL is an empty text (which is warned of) rather than nothing
 }
 
 // form is how the queries of a database are written.
@@ -40,9 +48,24 @@ func commonParameters() []string {
 	return []string{paramQuery, cf.ParamResult, cf.ParamDomain, cf.ParamLimit, paramTable, paramSelect, paramWhere, paramMore}
 }
 
+// Parameters are the names that the .cf file of a type may have: "sqlite", "mysql",
+// "pgsql".
+func Parameters(typ string) []string {
+	switch typ {
+	case "sqlite":
+		return append([]string{paramPath}, commonParameters()...)
+	case "mysql":
+		return append(serverParameters(), paramCharset, paramFile, paramGroup, paramResultSet,
+			paramTLSCert, paramTLSKey, paramTLSCA, paramTLSPath, paramCiphers, paramVerify)
+	case "pgsql":
+		return append(serverParameters(), paramEncoding, paramFunction)
+	}
+	return nil
+}
+
 // newLookup reads the common parameters.
 func newLookup(ctx context.Context, o *table.Opener, name string, s *cf.Settings, use table.Use, f form) (*lookup, error) {
-	l := &lookup{}
+	l := &lookup{settings: s, most: listRows}
 	var err error
 	if err = l.readQuery(o, s, f); err != nil {
 		return nil, err
@@ -53,6 +76,7 @@ func newLookup(ctx context.Context, o *table.Opener, name string, s *cf.Settings
 	for _, v := range l.query.values {
 		l.Ask(v)
 	}
+	l.listings = l.turnRound(f)
 	return l, nil
 }
 
@@ -63,6 +87,7 @@ func (l *lookup) readQuery(o *table.Opener, s *cf.Settings, f form) error {
 		return err
 	}
 	_, l.queryAt, _ = s.Lookup(name)
+	l.parameter, l.text = s.Prefix+name, text
 	if l.query, err = f.parseQuery(text); err != nil {
 		return s.Wrong(name, err)
 	}
@@ -75,6 +100,38 @@ func (l *lookup) readQuery(o *table.Opener, s *cf.Settings, f form) error {
 			l.queryAt.File, l.queryAt.Line, s.Prefix, name)
 	}
 	return nil
+}
+
+// Query is a query as it is written, for those who judge it.
+type Query struct {
+	Text      string // made of select_field and the like where there is no query parameter
+	Parameter string // that has it: query, or table
+	At        origin.At
+	// Unquoted are the %-letters that are not between single quotes, each as it
+	// is written: %s or "%s".
+	Unquoted []string
+	// NoKey says that there is no %-letter in it: every key gets the same answer.
+	NoKey bool
+}
+
+// Query is the query of the table.
+func (l *lookup) Query() *Query {
+	return &Query{Text: l.text, Parameter: l.parameter, At: l.queryAt, Unquoted: l.query.unquoted, NoKey: len(l.query.values) == 0}
+}
+
+// Settings are those of its .cf file.
+func (l *lookup) Settings() *cf.Settings { return l.settings }
+
+// turnRound makes the listings of the query, none where it cannot be listed.
+func (l *lookup) turnRound(f form) []*listing {
+	list, ok := f.listings(l.text)
+	for _, q := range list {
+		ok = ok && !(q.byDomain() && l.NeedsUser()) // else every user of the domain has another answer
+	}
+	if !ok {
+		return nil
+	}
+	return list
 }
 
 // queryText finds the text of the query, and the parameter that has it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -33,14 +34,18 @@ func serverParameters() []string {
 // serverTable is a lookup in a database that servers hold.
 type serverTable struct {
 	*lookup
-	opener   *table.Opener
-	settings *cf.Settings
-	pool     *pool
-	keys     keyRule
-	closed   atomic.Bool
+	opener *table.Opener
+	pool   *pool
+	keys   keyRule
+	closed atomic.Bool
 }
 
-var _ table.Table = (*serverTable)(nil)
+var (
+	_ table.Table      = (*serverTable)(nil)
+	_ table.Enumerable = (*serverTable)(nil)
+	_ table.Concealing = (*serverTable)(nil)
+	_ table.Memorable  = (*serverTable)(nil)
+)
 
 // keyRule says which keys cannot be in a database, because it cannot store them.
 type keyRule struct {
@@ -59,7 +64,7 @@ func newServerTable(ctx context.Context, o *table.Opener, kind, name string, s *
 	if err != nil {
 		return nil, err
 	}
-	t := &serverTable{lookup: l, opener: o, settings: s}
+	t := &serverTable{lookup: l, opener: o}
 	t.pool = &pool{opener: o, kind: kind, places: make(chan struct{}, maxSessions)}
 	if t.pool.idleTime, err = interval(s, paramIdle, idleInterval); err != nil {
 		return nil, err
@@ -123,6 +128,40 @@ func (t *serverTable) Close() error {
 	t.closed.Store(true)
 	t.pool.close()
 	return nil
+}
+
+// All lists the rows of a query of a plain shape (package comment).
+func (t *serverTable) All(ctx context.Context) iter.Seq2[table.Entry, error] { return t.rows(ctx, t) }
+
+// Hidden lists the rows that a query of a plain shape leaves out.
+func (t *serverTable) Hidden(ctx context.Context) iter.Seq2[table.Hidden, error] {
+	return t.concealed(ctx, t)
+}
+
+// list runs a statement within a transaction that may only read.
+func (t *serverTable) list(ctx context.Context, statement string, add func(row) error) error {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	if t.closed.Load() {
+		return t.failure("", errClosed)
+	}
+	l, err := t.pool.get(ctx, true)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = t.settings.Wrong(paramHosts, fmt.Errorf("connect to %s server %s: no answer within %v", t.pool.kind, t.pool.names(), listTime))
+		}
+		return t.failure("", err)
+	}
+	var refused error // by add
+	err = l.list(ctx, statement, func(r row) error {
+		refused = add(r)
+		return refused
+	})
+	t.pool.put(l, err)
+	if err != nil && refused == nil {
+		return t.unlisted(ctx, t)
+	}
+	return refused
 }
 
 func (t *serverTable) Lookup(ctx context.Context, key string) (table.Result, error) {

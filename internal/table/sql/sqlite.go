@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"sync"
 	"time"
@@ -36,7 +37,7 @@ func SQLite(ctx context.Context, o *table.Opener, name string, use table.Use) (t
 }
 
 func openSQLite(ctx context.Context, o *table.Opener, name string, use table.Use) (*sqliteTable, error) {
-	s, err := cf.Load(o, name, append([]string{paramPath}, commonParameters()...))
+	s, err := cf.Load(o, name, Parameters("sqlite"))
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func openSQLite(ctx context.Context, o *table.Opener, name string, use table.Use
 		return nil, err
 	}
 	l.firstColumn = true
-	t := &sqliteTable{lookup: l, opener: o, path: o.Path(path), settings: s, statement: l.query.statement()}
+	t := &sqliteTable{lookup: l, opener: o, path: o.Path(path), statement: l.query.statement()}
 	if t.current, err = t.connect(); err != nil {
 		return nil, err
 	}
@@ -60,10 +61,8 @@ func openSQLite(ctx context.Context, o *table.Opener, name string, use table.Use
 // sqliteTable is a lookup in one database file.
 type sqliteTable struct {
 	*lookup
-	opener   *table.Opener
-	path     string
-	settings *cf.Settings
-
+	opener    *table.Opener
+	path      string
 	statement string
 
 	mu        sync.Mutex // guards what follows
@@ -72,7 +71,12 @@ type sqliteTable struct {
 	complaint string // the last warning about the file
 }
 
-var _ table.Table = (*sqliteTable)(nil)
+var (
+	_ table.Table      = (*sqliteTable)(nil)
+	_ table.Enumerable = (*sqliteTable)(nil)
+	_ table.Concealing = (*sqliteTable)(nil)
+	_ table.Memorable  = (*sqliteTable)(nil)
+)
 
 // handle is an open database. Its last user closes it when it is retired.
 type handle struct {
@@ -220,6 +224,39 @@ func (t *sqliteTable) Close() error {
 	t.retire(t.current)
 	t.current = nil
 	return nil
+}
+
+// All lists the rows of a query of a plain shape (package comment).
+func (t *sqliteTable) All(ctx context.Context) iter.Seq2[table.Entry, error] { return t.rows(ctx, t) }
+
+// Hidden lists the rows that a query of a plain shape leaves out.
+func (t *sqliteTable) Hidden(ctx context.Context) iter.Seq2[table.Hidden, error] {
+	return t.concealed(ctx, t)
+}
+
+// list runs a statement on a connection of its own.
+func (t *sqliteTable) list(ctx context.Context, statement string, add func(row) error) error {
+	ctx, cancel := context.WithTimeout(ctx, fileListTime)
+	defer cancel()
+	h, err := t.acquire()
+	if err != nil {
+		return t.failure("", err)
+	}
+	defer t.release(h)
+	conn, err := openSQLiteConn(t.path, statement, 0)
+	if err != nil {
+		return t.unlisted(ctx, t)
+	}
+	defer conn.close()
+	var refused error // by add
+	err = conn.ask(ctx, nil, func(r row) error {
+		refused = add(r)
+		return refused
+	})
+	if err != nil && refused == nil {
+		return t.unlisted(ctx, t)
+	}
+	return err
 }
 
 func (t *sqliteTable) Lookup(ctx context.Context, key string) (table.Result, error) {

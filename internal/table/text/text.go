@@ -132,6 +132,9 @@ func (t *Table) Name() string { return t.name }
 // Traits are those of a table with fixed keys.
 func (t *Table) Traits() table.Traits { return table.Traits{} }
 
+// Problems are what is wrong with lines of the file, in its order.
+func (t *Table) Problems() []Problem { return t.file.Content().Problems }
+
 // Lookup returns the value of the first row with that key.
 func (t *Table) Lookup(_ context.Context, key string) (table.Result, error) {
 	if t.closed.Load() {

@@ -1,0 +1,165 @@
+package addresses
+
+import (
+	"slices"
+	"strings"
+
+	"postern/internal/address"
+	"postern/internal/route"
+)
+
+// maxRewrites is how often a canonical table is applied to its own result; then the
+// address is taken as it is.
+const maxRewrites = 10
+
+// endlessRewriting are the rows of a canonical table that never comes to an end.
+func endlessRewriting(hops []*hop) []*hop {
+	for _, parameter := range []string{"recipient_canonical_maps", "canonical_maps"} {
+		var own []*hop
+		for _, h := range hops {
+			if h.parameter == parameter {
+				own = append(own, h)
+			}
+		}
+		if len(own) >= maxRewrites {
+			if rows := cycle(own); rows != nil {
+				return rows
+			}
+			return repeated(own)
+		}
+	}
+	return nil
+}
+
+// circle finds why an expansion has no end: the rows of a circle, or the row where a
+// limit was reached, and its parameter.
+func circle(hops []*hop, e *route.ExpansionError) (rows []*hop, limit string) {
+	if rows = cycle(hops); rows != nil {
+		return rows, ""
+	}
+	size := strings.Contains(e.Text, "expansion size")
+	if !size {
+		if rows = repeated(hops); rows != nil {
+			return rows, ""
+		}
+	}
+	switch {
+	case size:
+		limit = "virtual_alias_expansion_limit"
+	case strings.Contains(e.Text, "map nesting"):
+		limit = "virtual_alias_recursion_limit"
+	default:
+		limit = "virtual_alias_address_length_limit"
+	}
+	largest := hops[0] // without a row there is nothing to expand
+	for _, h := range hops {
+		if len(h.to) > len(largest.to) {
+			largest = h
+		}
+	}
+	return []*hop{largest}, limit
+}
+
+// cycle finds hops each of which leads to the next, and the last to the first. An
+// address that leads to itself is no circle: it is final.
+func cycle(hops []*hop) []*hop {
+	from := map[string]*hop{}
+	for _, h := range hops {
+		if key := address.Fold(h.from); from[key] == nil {
+			from[key] = h
+		}
+	}
+	done := map[*hop]bool{}
+	for _, h := range hops {
+		if rows := cycleFrom(h, from, done); rows != nil {
+			return rows
+		}
+	}
+	return nil
+}
+
+// cycleFrom searches depth first, without recursion: chains can be long.
+func cycleFrom(start *hop, from map[string]*hop, done map[*hop]bool) []*hop {
+	type visit struct {
+		hop  *hop
+		next int // of hop.to
+	}
+	stack := []visit{{hop: start}}
+	for len(stack) > 0 {
+		top := &stack[len(stack)-1]
+		if done[top.hop] || top.next == len(top.hop.to) {
+			done[top.hop] = true
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		to := from[top.hop.to[top.next]]
+		top.next++
+		if to == nil || to == top.hop || done[to] {
+			continue
+		}
+		if i := slices.IndexFunc(stack, func(v visit) bool { return v.hop == to }); i >= 0 {
+			var rows []*hop
+			for _, v := range stack[i:] {
+				rows = append(rows, v.hop)
+			}
+			return rows
+		}
+		stack = append(stack, visit{hop: to})
+	}
+	return nil
+}
+
+// repeated are the rows from one that comes again at the end, with ever new
+// addresses: a pattern that matches its own result.
+func repeated(hops []*hop) []*hop {
+	if len(hops) == 0 {
+		return nil
+	}
+	last := len(hops) - 1
+	for i := last - 1; i >= 0; i-- {
+		if sameRow(hops[i], hops[last]) {
+			return hops[i+1:]
+		}
+	}
+	return nil
+}
+
+func sameRow(a, b *hop) bool {
+	return len(a.at) > 0 && len(b.at) > 0 && a.table == b.table && a.at[0].String() == b.at[0].String()
+}
+
+// back are the rows from last back to the one after first, in their order.
+func back(last, first *hop) []*hop {
+	var rows []*hop
+	for h := last; h != nil && h != first && !slices.Contains(rows, h); h = h.prev {
+		rows = append(rows, h)
+	}
+	slices.Reverse(rows)
+	return rows
+}
+
+// turned is the same circle, beginning at the row that comes first in its file, so
+// that a circle is the same from wherever one comes into it.
+func turned(rows []*hop) []*hop {
+	first := 0
+	for i, h := range rows {
+		if before(h, rows[first]) {
+			first = i
+		}
+	}
+	return append(slices.Clone(rows[first:]), rows[:first]...)
+}
+
+func before(a, b *hop) bool {
+	if len(a.at) == 0 || len(b.at) == 0 {
+		return len(a.at) > len(b.at)
+	}
+	x, y := a.at[0], b.at[0]
+	if x.File != y.File {
+		return x.File < y.File
+	}
+	if x.Line != y.Line {
+		return x.Line < y.Line
+	}
+	return x.String() < y.String()
+}

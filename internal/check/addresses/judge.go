@@ -1,0 +1,248 @@
+package addresses
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"postern/internal/address"
+	"postern/internal/finding"
+	"postern/internal/origin"
+	"postern/internal/route"
+)
+
+// judge reports what is wrong with the ways of a path and with its ends.
+func (g *graph) judge(ctx context.Context, p *path) {
+	if p.loop != nil {
+		g.circular(ctx, p)
+	}
+	if p.failed {
+		return
+	}
+	for _, h := range p.hops {
+		if h.prev != nil && sameRow(h, h.prev) && !h.isFinal() && p.loop == nil && g.isPattern(ctx, h) {
+			g.ownOutput(h.prev, finding.Warning)
+		}
+	}
+	for _, e := range p.ends {
+		g.judgeEnd(ctx, e)
+	}
+}
+
+// isFinal reports an alias that has itself among its targets.
+func (h *hop) isFinal() bool { return slices.Contains(h.to, address.Fold(h.from)) }
+
+// circular reports a circle, or an alias that is too large.
+func (g *graph) circular(ctx context.Context, p *path) {
+	n := note{code: "VD207", severity: finding.Error, domain: address.Fold(p.given.Domain), name: p.given.Internal()}
+	if p.limit != "" {
+		row, limit := p.loop[0], g.settings.Int(p.limit)
+		n.at = []origin.At{row.place(g), g.parameter(p.limit)}
+		n.message = func(string, int) string {
+			if len(row.to) > limit {
+				return fmt.Sprintf("%s expands to %d addresses, and %s is %d: its mail is deferred until it is given up",
+					row.from, len(row.to), p.limit, limit)
+			}
+			return fmt.Sprintf("%s expands beyond %s = %d: its mail is deferred until it is given up", row.from, p.limit, limit)
+		}
+		n.fix = "make " + row.from + " smaller or a list of its own, or raise " + p.limit
+		g.notes.add(n)
+		return
+	}
+	rows := turned(p.loop)
+	names := []string{}
+	for _, h := range rows {
+		n.at = append(n.at, h.place(g))
+		names = append(names, shown(h.from))
+	}
+	names = append(names, names[0])
+	n.message = func(string, int) string {
+		return fmt.Sprintf("aliases lead in a circle: %s; mail for them cannot be delivered", strings.Join(names, " -> "))
+	}
+	n.fix = fmt.Sprintf("let %s lead to a mailbox, or take it out of %v", shown(rows[0].from), n.at[0].RelativeTo(g.setup.Dir))
+	g.notes.add(n)
+	for _, h := range rows {
+		if g.isPattern(ctx, h) {
+			g.ownOutput(h, finding.Error)
+		}
+	}
+}
+
+// place is the place of the row, or of the parameter that names its table.
+func (h *hop) place(g *graph) origin.At {
+	if len(h.at) > 0 {
+		return h.at[0]
+	}
+	return g.parameter(h.parameter)
+}
+
+// judgeEnd reports an end at which no mail can arrive.
+func (g *graph) judgeEnd(ctx context.Context, e end) {
+	if e.by == nil {
+		return // the address itself is unknown: nobody promised anything
+	}
+	switch {
+	case e.err != nil:
+		e.refusal, e.permanent, e.class = "it is no address that can exist", true, route.Default
+	case e.refusal == "":
+		if e.class == route.Default && g.isBare(e) && e.res.TransportBy == "default_transport" && e.res.NextHopBy == "" {
+			g.bareTarget(e)
+		}
+		return
+	case !e.permanent, g.onPurpose(e), g.isVeiled(ctx, e.address):
+		return
+	}
+	switch {
+	case g.isBare(e):
+		g.bareTarget(e)
+	case e.class == route.VirtualAlias && e.err == nil:
+		g.aliasDomainEnd(ctx, e)
+	case g.sameUser(ctx, e):
+		g.domainOntoDomain(ctx, e)
+	default:
+		g.deadEnd(ctx, e)
+	}
+}
+
+// onPurpose reports an end that a row of transport_maps or relocated_maps decided
+// about: such an address is closed, or known elsewhere.
+func (g *graph) onPurpose(e end) bool {
+	switch e.res.TransportBy {
+	case "relocated_maps":
+		return true
+	case "transport_maps":
+		return e.res.Transport == "error" || !g.settings.Bool("smtpd_reject_unlisted_target")
+	}
+	return false
+}
+
+// isBare reports an end that was written without a domain in a table in which that
+// means myorigin. In aliases(5) it means a local user, as it should.
+func (g *graph) isBare(e end) bool {
+	if e.by.parameter == "alias_maps" || address.Fold(e.address.Domain) != address.Fold(g.settings.String("myorigin")) {
+		return false
+	}
+	words, _ := address.ParseList(e.by.raw) // the resolver has said what is wrong with it
+	user, _ := g.router.Extension(e.address.Local)
+	for _, w := range words {
+		if w.Domain == "" && (w.Local == e.address.Local || w.Local == user) {
+			return true
+		}
+	}
+	return false
+}
+
+// bareTarget is VD209.
+func (g *graph) bareTarget(e end) {
+	bare := e.address.Local
+	why := "which is not local"
+	if e.class != route.Default {
+		why = "and there is no such user"
+	}
+	g.notes.addTo("VD209 "+e.by.parameter+why, note{code: "VD209", severity: finding.Error, domain: address.Fold(e.address.Domain),
+		name: fmt.Sprintf("%q", bare), at: []origin.At{e.by.place(g)},
+		message: func(names string, n int) string {
+			if n > 1 {
+				return fmt.Sprintf("%s in %s have no domain and get that of myorigin, as in %s, %s", names, e.by.parameter, e.address, why)
+			}
+			return fmt.Sprintf("%s, which %s names for %s, becomes %s (myorigin), %s", names, e.by.parameter, shown(e.sender), e.address, why)
+		},
+		fix: fmt.Sprintf("write the whole address in the place of %q, with its domain", bare)})
+}
+
+// aliasDomainEnd is VD202.
+func (g *graph) aliasDomainEnd(ctx context.Context, e end) {
+	domain := address.Fold(e.address.Domain)
+	if g.byPattern(ctx, e.res.Why) && g.isMaps(e.res.Why, "virtual_alias_maps") {
+		g.patternDomain(domain, e.res.Why, "virtual_alias_maps", false)
+		return // which makes it an alias domain by mistake
+	}
+	near := g.list.Near(ctx, e.address.Internal())
+	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
+		at: []origin.At{e.by.place(g), e.res.Why.At},
+		message: func(names string, n int) string {
+			return fmt.Sprintf("%s -> %s: %s is an alias domain, which has no mailboxes, and has no row for %s",
+				shown(e.sender), names, domain, them(n))
+		},
+		fix: fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or add a row for %s to virtual_alias_maps", shown(e.sender), e.address)})
+}
+
+func them(n int) string {
+	if n > 1 {
+		return "them"
+	}
+	return "it"
+}
+
+// deadEnd is VD208, cases (b) and (c).
+func (g *graph) deadEnd(ctx context.Context, e end) {
+	n := note{code: "VD208", severity: finding.Error, domain: address.Fold(e.address.Domain), name: e.address.Internal(),
+		at: []origin.At{e.by.place(g)}}
+	if address.Fold(e.sender) == address.Fold(e.address.Internal()) {
+		n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted")
+		n.fix = fmt.Sprintf("add %s to %s, or take out the row %v", e.address, recipientMaps(e.class), n.at[0].RelativeTo(g.setup.Dir))
+		g.notes.add(n)
+		return
+	}
+	n.near = g.list.Near(ctx, e.address.Internal())
+	n.message = func(names string, _ int) string {
+		return fmt.Sprintf("%s -> %s: %s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal)
+	}
+	if n.fix = fmt.Sprintf("add %s to %s, or take it out of the row for %s", e.address, recipientMaps(e.class), shown(e.sender)); len(n.near) > 0 {
+		n.fix = fmt.Sprintf("write %s in the place of %s, or add %[2]s to %s", n.near[0], e.address, recipientMaps(e.class))
+	}
+	g.notes.add(n)
+}
+
+// recipientMaps is where the recipients of a class are listed.
+func recipientMaps(c route.Class) string {
+	switch c {
+	case route.Local:
+		return "local_recipient_maps"
+	case route.VirtualAlias:
+		return "virtual_alias_maps"
+	case route.Relay:
+		return "relay_recipient_maps"
+	}
+	return "virtual_mailbox_maps"
+}
+
+// sameUser reports whether a row for a whole domain has sent the user on to the same
+// name elsewhere.
+func (g *graph) sameUser(ctx context.Context, e end) bool {
+	asked := address.Split(e.sender)
+	user, _ := g.router.Extension(asked.Local)
+	local := address.Fold(e.address.Local)
+	if local != address.Fold(asked.Local) && local != address.Fold(user) || e.by.parameter == "alias_maps" {
+		return false
+	}
+	return strings.HasPrefix(e.by.key, "@") || g.isGeneral(ctx, asked.Domain, e.by)
+}
+
+// domainOntoDomain is VD208, case (d).
+func (g *graph) domainOntoDomain(ctx context.Context, e end) {
+	from, to := address.Fold(address.Split(e.sender).Domain), address.Fold(e.address.Domain)
+	g.notes.add(note{code: "VD208", severity: finding.Warning, domain: to, name: from, at: []origin.At{e.by.place(g)},
+		message: func(string, int) string {
+			return fmt.Sprintf("every address of %s has an alias in %s, also those that do not exist there: "+
+				"mail for them is refused only where the target is looked up, else it bounces after it was accepted", from, to)
+		},
+		fix: fmt.Sprintf("list the addresses of %s one by one, or let the alias table answer only for users that exist in %s", from, to)})
+}
+
+// judgeForwarding is VD512 and VD502: what is special about mail that goes outside.
+func (g *graph) judgeForwarding(p *path) {
+	_, ext := g.router.Extension(p.given.Local)
+	for _, e := range p.ends {
+		if e.by == nil || e.class != route.Default || e.refusal != "" || e.err != nil || g.isHost(address.Fold(e.address.Domain)) {
+			continue
+		}
+		g.forwarded(shown(e.sender), e.by.place(g))
+		if _, kept := g.router.Extension(e.address.Local); ext != "" && kept == ext {
+			g.notes.add(note{code: "VD512", severity: finding.Info, domain: address.Fold(p.given.Domain), name: e.address.Internal(),
+				at: []origin.At{e.by.place(g)}, message: says("the extension " + ext + " goes on to %s, and whether that server knows extensions is not known here"),
+				fix: "take virtual out of propagate_unmatched_extensions if mail for it is refused there"})
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package tables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+
+	"postern/internal/address"
+	"postern/internal/check/inventory"
+	"postern/internal/finding"
+	"postern/internal/origin"
+	"postern/internal/table"
+)
+
+// never reports rows that no lookup can match (VD309); with keys only those that
+// were meant to have one of them.
+func (x *examination) never(ctx context.Context, t *inventory.Table, keys map[string]bool) {
+	if typ, _ := parts(t); typ == "unix" || typ == "environ" || typ == "static" || !x.folded(t) {
+		return
+	}
+	asked, always := 0, true
+	wrong := map[string][]table.Entry{}
+	for _, row := range t.Entries {
+		why := oddity(row.Key)
+		if why == "" || keys != nil && !keys[meant(row.Key)] {
+			continue
+		}
+		if asked < maxAsked {
+			asked++
+			if x.matches(ctx, t, row) {
+				always = false
+				continue
+			}
+		} else if !always {
+			continue // the table is one that does not mind
+		}
+		wrong[why] = append(wrong[why], row)
+	}
+	for _, why := range oddities {
+		x.reportNever(t, why, wrong[why])
+	}
+}
+
+// folded reports a table that is asked for addresses, domains or hosts, which are
+// folded first.
+func (x *examination) folded(t *inventory.Table) bool {
+	for _, u := range t.Uses {
+		if strings.HasSuffix(u.Parameter, "_checks") || u.Parameter == "mailbox_command_maps" {
+			return false
+		}
+	}
+	return true
+}
+
+// What can be wrong with a key, in the order in which it is looked for.
+const (
+	broken   = "control character"
+	nbsp     = "invisible blank"
+	blanks   = "blank"
+	unicodes = "U-label"
+	capitals = "capital letter"
+)
+
+var oddities = []string{broken, nbsp, blanks, unicodes, capitals}
+
+// oddity is what is wrong with a key, "" for nothing.
+func oddity(key string) string {
+	if isPlain(key) {
+		return ""
+	}
+	local, domain, hasAt := cutAt(key)
+	switch {
+	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		return broken
+	case strings.ContainsFunc(key, isInvisible):
+		return nbsp
+	case strings.TrimSpace(key) != key, strings.ContainsAny(domain, " \t"), hasAt && strings.TrimSpace(local) != local:
+		return blanks
+	case isULabel(domain):
+		return unicodes
+	case address.Fold(key) != key:
+		return capitals
+	}
+	return ""
+}
+
+// isPlain reports a key of small letters, digits and the like, as most are.
+func isPlain(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// isInvisible reports blanks that no eye tells from others, or sees at all.
+func isInvisible(r rune) bool {
+	return r > 0x7f && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) && r != '\u200d' && r != '\u200c') || r == utf8.RuneError
+}
+
+// isULabel reports a domain with letters that are not ASCII.
+func isULabel(domain string) bool {
+	return strings.ContainsFunc(domain, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+// cutAt cuts an address; a text without '@' is a domain.
+func cutAt(key string) (local, domain string, hasAt bool) {
+	i := strings.LastIndexByte(key, '@')
+	if i < 0 {
+		return "", key, false
+	}
+	return key[:i], key[i+1:], true
+}
+
+// meant is a key as it was meant: folded, without blanks, its domain in the form
+// that SMTP uses.
+func meant(key string) string {
+	if isPlain(key) {
+		return key
+	}
+	key = strings.TrimPrefix(key, "\ufeff")
+	local, domain, hasAt := cutAt(key)
+	domain = strings.Map(func(r rune) rune {
+		if r <= ' ' || r == 0x7f || isInvisible(r) {
+			return -1
+		}
+		return r
+	}, address.Fold(domain))
+	if ascii, err := idna.Lookup.ToASCII(domain); err == nil && isULabel(domain) {
+		domain = ascii
+	}
+	if !hasAt {
+		return domain
+	}
+	return address.Fold(strings.TrimFunc(local, func(r rune) bool { return r <= ' ' || r == 0x7f || isInvisible(r) })) + "@" + domain
+}
+
+// matches looks the key that was meant up: a database that compares in its own way
+// has the row, and of a domain in two forms the other one is there as well. A table
+// that fails cannot tell.
+func (x *examination) matches(ctx context.Context, t *inventory.Table, row table.Entry) bool {
+	r, err := t.Opened.Lookup(ctx, meant(row.Key))
+	if err != nil {
+		return !errors.Is(err, table.ErrNotFound)
+	}
+	return strings.Contains(r.Value, row.Value)
+}
+
+// reportNever reports the rows with one mistake.
+func (x *examination) reportNever(t *inventory.Table, why string, rows []table.Entry) {
+	if len(rows) == 0 {
+		return
+	}
+	f := finding.Finding{Code: "VD309", Severity: finding.Error}
+	for _, row := range rows[:min(len(rows), finding.MaxPlaces)] {
+		f.At, f.Near = append(f.At, row.At), append(f.Near, row.Key)
+	}
+	f.Near = f.Near[:min(len(f.Near), 5)]
+	one := rows[0]
+	more := ""
+	if len(rows) > 1 {
+		more = fmt.Sprintf(", and neither can %s more", counted(len(rows)-1, "row", "rows"))
+	}
+	f.Message = fmt.Sprintf("%s: the row %q can never match, as it has a %s: it is looked up as %q%s", t.Spec, one.Key, why, meant(one.Key), more)
+	f.Fix = cure(t, why, one)
+	x.add(f)
+}
+
+// cure is what to do with a row that cannot match.
+func cure(t *inventory.Table, why string, row table.Entry) string {
+	if column := columnOf(row); t.Query != nil && column != "" && (why == capitals || why == blanks) {
+		function := "LOWER(" + column + ")"
+		if why == blanks {
+			function = "LOWER(TRIM(" + column + "))"
+		}
+		return fmt.Sprintf("UPDATE the table: SET %s = %s", column, function)
+	}
+	if why == unicodes {
+		return fmt.Sprintf("add a row with the key %s, the form of the domain that SMTP uses", meant(row.Key))
+	}
+	return fmt.Sprintf("write the key as %s", meant(row.Key))
+}
+
+// columnOf is the column of a row that has its key, "" when that is not known.
+func columnOf(row table.Entry) string {
+	for column, value := range row.At.Row {
+		if value == row.Key {
+			return column
+		}
+	}
+	return ""
+}
+
+// lists reports words of domain lists that no domain is (VD309), and files of lists
+// that cannot be read (VD307).
+func (x *examination) lists(ctx context.Context) {
+	for _, parameter := range []string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "mynetworks"} {
+		known := map[string]bool{}
+		for it := range x.items(ctx, parameter) {
+			known[it.Text] = true
+		}
+		for it := range x.items(ctx, parameter) {
+			switch {
+			case it.Err != nil:
+				x.unlisted(parameter, it)
+			case it.Table == nil && parameter != "mynetworks":
+				x.listed(parameter, it, known)
+			}
+		}
+	}
+}
+
+// items are the words of a list, and the lines of its files. A list that nobody
+// wrote has the tables of another parameter, and no items of its own.
+func (x *examination) items(ctx context.Context, parameter string) iter.Seq[table.Item] {
+	v := x.settings.Value(parameter)
+	kind := table.StringList
+	if parameter == "mynetworks" {
+		kind = table.AddressList
+	}
+	if !v.Set {
+		v.Text = ""
+	}
+	list, _ := x.Setup.Opener.List(ctx, v.Text, kind, false, table.Use{Parameter: parameter, At: v.At, Fold: true}) // each item tells its error
+	return list.Items()
+}
+
+// unlisted reports a file of a list that cannot be read.
+func (x *examination) unlisted(parameter string, it table.Item) {
+	at := x.settings.Value(parameter).At
+	if strings.HasPrefix(it.Text, "#") || strings.Contains(it.Text, ":") {
+		return // a comment, which is a mistake of its own, or a table, which is examined as such
+	}
+	f := finding.Finding{Code: "VD307", Severity: finding.Error, At: []origin.At{at},
+		Message: fmt.Sprintf("%s: %s cannot be used, so all mail that asks the list has to wait (451 4.3.0): %s", parameter, it.Text, cause(it.Err)),
+		Fix:     fmt.Sprintf("create the file %s, or correct its name in %s", it.Text, parameter)}
+	if strings.HasPrefix(it.Text, "/") {
+		f.Near = alike(x.Setup.Opener.Path(it.Text))
+	}
+	x.add(f)
+}
+
+// listed reports a word of a domain list that is no domain as SMTP has it.
+func (x *examination) listed(parameter string, it table.Item, known map[string]bool) {
+	domain := meant(it.Text)
+	why := oddity(it.Text)
+	switch {
+	case why == unicodes && known[domain], strings.HasPrefix(it.Text, "#"):
+		return
+	case why == "" && strings.Contains(it.Text, "@") && !strings.HasPrefix(it.Text, "@"):
+		why = "'@', as only addresses have it"
+		_, domain, _ = cutAt(it.Text)
+	case why == "" && strings.HasSuffix(it.Text, ".") && len(it.Text) > 1:
+		why, domain = "dot at its end", strings.TrimSuffix(it.Text, ".")
+	case why == "":
+		return
+	}
+	x.add(finding.Finding{Code: "VD309", Severity: finding.Error, At: []origin.At{it.At}, Near: []string{domain},
+		Message: fmt.Sprintf("%s: %q can never match, as it has a %s: the domain is looked up as %q", parameter, it.Text, why, domain),
+		Fix:     fmt.Sprintf("write %s in %s", domain, parameter)})
+}

@@ -1,0 +1,399 @@
+package tables
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	_ "modernc.org/sqlite"
+
+	"postern/internal/address"
+	"postern/internal/check/inventory"
+	"postern/internal/explain"
+	"postern/internal/finding"
+	"postern/internal/setup"
+	"postern/internal/table/builtin"
+	"postern/internal/table/index"
+)
+
+// sound is a configuration of which nothing is to be said.
+const sound = `compatibility_level = 3.6
+myhostname = mail.example.net
+mydestination = localhost
+alias_maps =
+local_recipient_maps =
+mynetworks = 127.0.0.0/8
+`
+
+// house is a configuration directory.
+type house struct {
+	t     *testing.T
+	dir   string
+	setup *setup.Setup
+}
+
+// build writes the files of an archive; {dir} stands for the directory, and main.cf
+// goes on from sound. mail.sql becomes the database mail.db.
+func build(t *testing.T, archive string) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir()}
+	for _, f := range txtar.Parse([]byte(archive)).Files {
+		text := strings.ReplaceAll(string(f.Data), "{dir}", h.dir)
+		switch f.Name {
+		case "main.cf":
+			text = sound + text
+		case "mail.sql":
+			h.database(text)
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(h.dir, f.Name), []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// database makes mail.db.
+func (h *house) database(statements string) {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(h.dir, "mail.db"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(h.t.Context(), statements); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// postmap builds the index of a text, and makes both of the same age.
+func (h *house) postmap(typ, name string) {
+	h.t.Helper()
+	path := filepath.Join(h.dir, name)
+	b := &index.Builder{Format: builtin.Formats()[typ], Path: path, Fold: true}
+	if err := b.Rebuild(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// open opens it.
+func (h *house) open() *setup.Setup {
+	h.t.Helper()
+	if h.setup == nil {
+		s, err := setup.Open(h.t.Context(), h.dir, setup.Options{})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.t.Cleanup(func() { s.Close() })
+		h.setup = s
+	}
+	return h.setup
+}
+
+// examine returns the findings of Examine, one line each: code, severity, first
+// place, near misses.
+func (h *house) examine() []string {
+	h.t.Helper()
+	return h.lines(func(report finding.Report) { Examine(h.t.Context(), inventory.New(h.open()), report) })
+}
+
+// address returns those of Address.
+func (h *house) address(to string) []string {
+	h.t.Helper()
+	s := h.open()
+	e, err := (&explain.Explainer{Dir: h.dir, Settings: s.Settings, Router: s.Router, Policy: s.Policy, Sender: address.Split("someone@elsewhere.test")}).Explain(h.t.Context(), to)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return h.lines(func(report finding.Report) { Address(h.t.Context(), inventory.New(s), &e, report) })
+}
+
+func (h *house) lines(run func(finding.Report)) []string {
+	lines := []string{}
+	run(func(f finding.Finding) {
+		f = f.RelativeTo(h.dir)
+		if f.Message == "" || f.Fix == "" || strings.Contains(f.Message+f.Fix+fmt.Sprint(f.At), "s3cret") {
+			h.t.Errorf("finding %+v lacks words, or shows a password", f)
+		}
+		place := "?"
+		if len(f.At) > 0 {
+			place = strings.ReplaceAll(f.At[0].String(), h.dir+"/", "")
+		}
+		line := strings.TrimRight(fmt.Sprintf("%s %s %s %s", f.Code, f.Severity, place, strings.Join(f.Near, " ")), " ")
+		lines = append(lines, strings.ReplaceAll(line, h.dir+"/", ""))
+	})
+	slices.Sort(lines)
+	return lines
+}
+
+// mainLines is how many lines of main.cf are those of sound.
+const mainLines = 6
+
+func at(line int) string { return fmt.Sprintf("main.cf:%d", mainLines+line) }
+
+func TestExamine(t *testing.T) {
+	tests := []struct {
+		name, archive string
+		want          []string
+	}{
+		{"sound text", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v\nvirtual_alias_domains = example.test\n-- v --\ninfo@example.test john@example.test\n", nil},
+		{"no file at all", "-- main.cf --\nvirtual_alias_maps = lmdb:{dir}/virtual\n-- virtuals --\na b\n",
+			[]string{"VD301 error virtual.lmdb virtuals"}},
+		{"a type that is not there", "-- main.cf --\nvirtual_alias_maps = sqllite:{dir}/v.cf\n", []string{"VD304 error " + at(1) + " sqlite"}},
+		{"no type", "-- main.cf --\nvirtual_alias_maps = {dir}/virtual\n-- virtual --\na b\n",
+			[]string{"VD304 error " + at(1) + " hash:virtual texthash:virtual"}},
+		{"no type of a .cf file", "-- main.cf --\nvirtual_alias_maps = {dir}/v.cf\n",
+			[]string{"VD304 error " + at(1) + " mysql:v.cf pgsql:v.cf sqlite:v.cf"}},
+		{"comment in a list of tables", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v # aliases\n-- v --\na@b.test c@d.test\n", nil},
+		{"text that is not there", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/virtuel\n-- virtual --\na@b.test c@d.test\n",
+			[]string{"VD307 error " + at(1) + " virtual"}},
+		{"domain file that is not there", "-- main.cf --\nvirtual_alias_domains = {dir}/domain\n-- domains --\nexample.test\n",
+			[]string{"VD307 error " + at(1) + " domains"}},
+		{"fails on purpose", "-- main.cf --\nvirtual_alias_maps = fail:x\n", nil},
+		{"empty base", "-- main.cf --\nvirtual_mailbox_domains = example.test\nvirtual_mailbox_maps = texthash:{dir}/m\n-- m --\na@example.test a/\n",
+			[]string{"VD305 error default of virtual_mailbox_base"}},
+		{"base of the service", "-- main.cf --\nvirtual_mailbox_domains = example.test\nvirtual_mailbox_maps = texthash:{dir}/m\n-- m --\na@example.test a/\n" +
+			"-- master.cf --\nvirtual unix - n n - - virtual -o virtual_mailbox_base=/var/vmail\n", nil},
+		{"unapproved", "-- main.cf --\nvirtual_alias_maps = proxy:texthash:{dir}/v\nproxy_read_maps = texthash:{dir}/v\n-- v --\na@b.test c@d.test\n",
+			[]string{"VD511 warning " + at(1)}},
+		{"approved", "-- main.cf --\nvirtual_alias_maps = proxy:texthash:{dir}/v\n-- v --\na@b.test c@d.test\n", nil},
+		{"relative name", "-- main.cf --\nvirtual_alias_maps = sqlite:v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n",
+			[]string{"VD305 warning " + at(1) + " sqlite:v.cf v.cf"}},
+		{"relative name as Postfix", "-- main.cf --\ncompatibility = postfix\nvirtual_alias_maps = sqlite:v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n",
+			[]string{"VD305 error " + at(2) + " sqlite:v.cf v.cf"}},
+		{"relative name of nothing", "-- main.cf --\nvirtual_alias_maps = mysql:alias.cf\n-- aliases.cf --\ndbname = x\n",
+			[]string{"VD305 error " + at(1) + " mysql:aliases.cf aliases.cf"}},
+		{"parameters in main.cf", "-- main.cf --\nvirtual_alias_maps = sqlite:va\nva_dbpath = {dir}/mail.db\nva_query = SELECT a FROM t WHERE k='%s'\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n", nil},
+		{"missing and misspelt parameter", "-- main.cf --\nvirtual_alias_maps = mysql:{dir}/v.cf\n-- v.cf --\nhosts = 127.0.0.1:1\ndatabase = mail\npassword = s3cret\nquery = SELECT a FROM t WHERE k='%s'\n",
+			[]string{"VD305 error " + at(1) + " dbname", "VD305 warning v.cf:2 dbname"}},
+		{"empty parameter", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath =\nquery = SELECT a FROM t WHERE k='%s'\n",
+			[]string{"VD305 error v.cf:1"}},
+		{"server away", "-- main.cf --\nvirtual_alias_maps = pgsql:{dir}/v.cf\n-- v.cf --\nhosts = 127.0.0.1:1\nuser = u\npassword = s3cret\ndbname = mail\nquery = SELECT a FROM t WHERE k='%s'\n",
+			[]string{"VD306 error v.cf:1"}},
+		{"missing table", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM gone WHERE k='%s'\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n",
+			[]string{"VD307 error v.cf:2"}},
+		{"unquoted", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k=%s\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n",
+			[]string{"VD308 warning v.cf:2"}},
+		{"double quotes", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k=\"%s\"\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n",
+			[]string{"VD308 warning v.cf:2"}},
+		{"empty text for nobody", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT coalesce((SELECT a FROM t WHERE k='%s'), '')\n-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\n",
+			[]string{"VD308 warning v.cf:2"}},
+		{"empty row", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('a@example.test', '');\n",
+			[]string{`VD308 warning sqlite:v.cf "a@example.test"`}},
+		{"empty rule", "-- main.cf --\nvirtual_alias_maps = regexp:{dir}/v\n-- v --\n/^a@/ b@example.test\n/^c@/\n", []string{"VD308 error v:2"}},
+		{"several rows", "-- main.cf --\nvirtual_mailbox_base = /var/vmail\nvirtual_mailbox_domains = example.test\nvirtual_mailbox_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('a@example.test', 'a/'), ('a@example.test', 'b/');\n",
+			[]string{`VD308 error sqlite:v.cf "a@example.test"`}},
+		{"several rows of an alias", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('a@example.test', 'a@b.test'), ('a@example.test', 'b@b.test');\n", nil},
+		{"twice", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@b.test c@d.test\nb@b.test c@d.test\nA@b.test e@d.test\n",
+			[]string{"VD308 error v:3"}},
+		{"no value", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@b.test c@d.test\nb@b.test\n", []string{"VD308 error v:2"}},
+		{"colon behind the key", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@b.test: c@d.test\n", []string{"VD309 error v:1 a@b.test"}},
+		{"capitals", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('A@example.test', 'a@b.test'), ('b@example.test', 'a@b.test');\n",
+			[]string{`VD309 error sqlite:v.cf "A@example.test" A@example.test`}},
+		{"capitals that do not matter", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT COLLATE NOCASE, a TEXT);\nINSERT INTO t VALUES ('A@example.test', 'a@b.test');\n", nil},
+		{"blanks", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('a@example.test ', 'a@b.test'), ('b@example.test' || char(13), 'b@b.test'), ('c@example.test' || char(160), 'c@b.test');\n",
+			[]string{`VD309 error sqlite:v.cf "a@example.test " a@example.test`, "VD309 error sqlite:v.cf \"b@example.test\\r\" b@example.test\r",
+				"VD309 error sqlite:v.cf \"c@example.test\\u00a0\" c@example.test\u00a0"}},
+		{"no-break space in a text", "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@example.test\u00a0 c@d.test\n",
+			[]string{"VD309 error v:1 a@example.test\u00a0"}},
+		{"U-label", "-- main.cf --\nvirtual_alias_domains = müller.test\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@müller.test c@d.test\n",
+			[]string{"VD309 error " + at(1) + " xn--mller-kva.test", "VD309 error v:1 a@müller.test"}},
+		{"both forms", "-- main.cf --\nvirtual_alias_domains = müller.test, xn--mller-kva.test\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@müller.test c@d.test\na@xn--mller-kva.test c@d.test\n", nil},
+		{"dot and address in a domain list", "-- main.cf --\nvirtual_alias_domains = {dir}/d\n-- d --\nexample.test.\ninfo@example.org\n",
+			[]string{"VD309 error d:1 example.test", "VD309 error d:2 example.org"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.want == nil {
+				tt.want = []string{}
+			}
+			if diff := cmp.Diff(tt.want, build(t, tt.archive).examine()); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestIndexes looks at indexes beside their text.
+func TestIndexes(t *testing.T) {
+	const archive = "-- main.cf --\nvirtual_alias_maps = lmdb:{dir}/v\n-- v --\na@b.test c@d.test\nb@b.test c@d.test\n"
+	old, late := time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	age := func(h *house, name string, when time.Time) {
+		if err := os.Chtimes(filepath.Join(h.dir, name), when, when); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	write := func(h *house, text string) {
+		if err := os.WriteFile(filepath.Join(h.dir, "v"), []byte(text), 0o640); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name   string
+		change func(h *house)
+		want   []string
+	}{
+		{"as it should be", func(h *house) { age(h, "v", old) }, []string{}},
+		{"no index", func(h *house) { os.Remove(filepath.Join(h.dir, "v.lmdb")) }, []string{"VD301 warning v.lmdb"}},
+		{"another index", func(h *house) {
+			os.Remove(filepath.Join(h.dir, "v.lmdb"))
+			h.postmap("cdb", "v")
+		}, []string{"VD301 warning v.lmdb"}},
+		{"no text", func(h *house) { os.Remove(filepath.Join(h.dir, "v")) }, []string{}},
+		{"touched", func(h *house) { age(h, "v.lmdb", old) }, []string{"VD302 info v.lmdb"}},
+		{"added", func(h *house) {
+			write(h, "a@b.test c@d.test\nb@b.test c@d.test\nc@b.test c@d.test\n")
+			age(h, "v.lmdb", old)
+		}, []string{"VD302 warning v:3"}},
+		{"changed", func(h *house) { write(h, "a@b.test c@d.test\nb@b.test x@d.test\n"); age(h, "v.lmdb", old) }, []string{"VD302 warning v:2"}},
+		{"removed", func(h *house) { write(h, "a@b.test c@d.test\n"); age(h, "v.lmdb", old) }, []string{"VD302 warning v.lmdb"}},
+		{"open to all", func(h *house) {
+			age(h, "v", late)
+			os.Chmod(filepath.Join(h.dir, "v.lmdb"), 0o666)
+		}, []string{"VD515 warning v.lmdb"}},
+		{"as Postfix", func(h *house) {
+			age(h, "v.lmdb", old)
+			write(h, "a@b.test c@d.test\n")
+			main, _ := os.ReadFile(filepath.Join(h.dir, "main.cf"))
+			os.WriteFile(filepath.Join(h.dir, "main.cf"), append(main, "table_autocompile = no\n"...), 0o640)
+		}, []string{"VD302 error v.lmdb"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := build(t, archive)
+			h.postmap("lmdb", "v")
+			tt.change(h)
+			if diff := cmp.Diff(tt.want, h.examine()); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestBerkeley names the tables of the old types once.
+func TestBerkeley(t *testing.T) {
+	h := build(t, "-- main.cf --\nvirtual_alias_maps = hash:{dir}/v, btree:{dir}/w\n-- v --\na@b.test c@d.test\n-- w --\nb@b.test c@d.test\n")
+	h.postmap("hash", "v")
+	h.postmap("btree", "w")
+	if diff := cmp.Diff([]string{"VD303 info " + at(1)}, h.examine()); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// TestUnfolded finds rows of an index that was built without folding.
+func TestUnfolded(t *testing.T) {
+	h := build(t, "-- main.cf --\nvirtual_alias_maps = lmdb:{dir}/v\n-- v --\nA@b.test c@d.test\n")
+	b := &index.Builder{Format: builtin.Formats()["lmdb"], Path: filepath.Join(h.dir, "v")}
+	if err := b.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := h.examine()
+	if len(got) != 1 || !strings.HasPrefix(got[0], "VD309 error ") || !strings.HasSuffix(got[0], " A@b.test") {
+		t.Errorf("findings %q", got)
+	}
+}
+
+// TestReadablePassword wants .cf files closed that have a password.
+func TestReadablePassword(t *testing.T) {
+	h := build(t, "-- main.cf --\nvirtual_alias_maps = pgsql:{dir}/v.cf\n-- v.cf --\nhosts = 127.0.0.1:1\nuser = u\npassword = s3cret\ndbname = mail\nquery = SELECT a FROM t WHERE k='%s'\n")
+	if err := os.Chmod(filepath.Join(h.dir, "v.cf"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"VD306 error v.cf:1", "VD515 warning v.cf:3"}, h.examine()); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	const base = "virtual_alias_domains = example.test\n"
+	const db = "-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n"
+	tests := []struct {
+		name, archive, to string
+		want              []string
+	}{
+		{"twice", "-- main.cf --\n" + base + "virtual_alias_maps = texthash:{dir}/v\n-- v --\na@example.test c@d.test\na@example.test e@d.test\n",
+			"a@example.test", []string{"VD308 error v:2"}},
+		{"twice but not this one", "-- main.cf --\n" + base + "virtual_alias_maps = texthash:{dir}/v\n-- v --\na@example.test c@d.test\na@example.test e@d.test\nb@example.test e@d.test\n",
+			"b@example.test", []string{}},
+		{"capitals", "-- main.cf --\n" + base + "virtual_alias_maps = sqlite:{dir}/v.cf\n" + db +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('Joe@example.test', 'a@b.test'), ('Jim@example.test', 'a@b.test');\n",
+			"joe@example.test", []string{`VD309 error sqlite:v.cf "Joe@example.test" Joe@example.test`}},
+		{"failing", "-- main.cf --\n" + base + "virtual_alias_maps = sqlite:{dir}/v.cf\n" + db + "-- mail.sql --\nCREATE TABLE other (k TEXT);\n",
+			"a@example.test", []string{"VD307 error v.cf:2"}},
+		{"unknown type", "-- main.cf --\n" + base + "virtual_alias_maps = hahs:{dir}/v\n", "a@example.test", []string{"VD304 error " + at(2) + " hash"}},
+		{"no file of a list", "-- main.cf --\nvirtual_alias_domains = {dir}/domains\n", "a@example.test", []string{"VD307 error " + at(1)}},
+		{"no type", "-- main.cf --\n" + base + "virtual_alias_maps = {dir}/v\n", "a@example.test", []string{"VD307 error " + at(2)}},
+		{"no value", "-- main.cf --\n" + base + "virtual_alias_maps = texthash:{dir}/v\n-- v --\nb@example.test a@b.test\na@example.test\n",
+			"a@example.test", []string{"VD308 error v:2"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, build(t, tt.archive).address(tt.to)); diff != "" {
+				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOddity(t *testing.T) {
+	tests := []struct{ key, why, meant string }{
+		{"john@example.test", "", "john@example.test"},
+		{`"two words"@example.test`, "", `"two words"@example.test`},
+		{"two words@example.test", "", "two words@example.test"},
+		{"jürgen@example.test", "", "jürgen@example.test"},
+		{"John@Example.test", capitals, "john@example.test"},
+		{" john@example.test", blanks, "john@example.test"},
+		{"john @example.test", blanks, "john@example.test"},
+		{"john@ example.test", blanks, "john@example.test"},
+		{"john@example.test\r", broken, "john@example.test"},
+		{"john\u200b@example.test", nbsp, "john@example.test"},
+		{"\ufeffjohn@example.test", nbsp, "john@example.test"},
+		{"john@müller.test", unicodes, "john@xn--mller-kva.test"},
+		{"@MÜLLER.test", unicodes, "@xn--mller-kva.test"},
+		{"", "", ""},
+	}
+	for _, tt := range tests {
+		if why, m := oddity(tt.key), meant(tt.key); why != tt.why || m != tt.meant {
+			t.Errorf("%q: %q, meant %q; want %q, %q", tt.key, why, m, tt.why, tt.meant)
+		}
+	}
+}
+
+// FuzzMeant holds that a key that is as it was meant has no oddity, and that meant
+// changes nothing twice.
+func FuzzMeant(f *testing.F) {
+	for _, key := range []string{"", "@", "a@b.test", " A@b\r", "x@müller.test", "\ufeff", "a b@c d", "\xff@\xa0"} {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		once := meant(key)
+		if again := meant(once); again != once {
+			t.Errorf("%q was meant as %q, and that as %q", key, once, again)
+		}
+		if oddity(key) == "" && isPlain(key) && once != key {
+			t.Errorf("%q is plain, and was meant as %q", key, once)
+		}
+	})
+}
+
+// TestTime holds that an examination ends with its context.
+func TestTime(t *testing.T) {
+	h := build(t, "-- main.cf --\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@b.test c@d.test\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	Examine(ctx, inventory.New(h.open()), func(f finding.Finding) { t.Errorf("finding %+v of an examination that has ended", f) })
+}

@@ -1,0 +1,184 @@
+package plan
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"postern/internal/explain"
+	"postern/internal/origin"
+	"postern/internal/route"
+)
+
+// explain finds the cause of a change.
+func (c *comparison) explain(ctx context.Context, change *Change) {
+	var ways [2]explain.Explanation
+	for n, s := range c.sides {
+		e, err := s.explainer.Explain(ctx, change.Address)
+		if err != nil {
+			return
+		}
+		ways[n] = e
+	}
+	change.Cause, change.InOld = c.cause(ways[0], ways[1], change)
+}
+
+// cause is the place that decides differently: the first answer on the way that is
+// not the same, or the parameter that was changed.
+func (c *comparison) cause(before, after explain.Explanation, change *Change) (at origin.At, inOld bool) {
+	o, n := firstDifference(answers(before.Steps), answers(after.Steps))
+	for _, s := range []differing{{n, false}, {o, true}} {
+		if s.isRow() {
+			return *s.step.At, s.inOld
+		}
+	}
+	if n == nil {
+		n = o
+	}
+	wanted := []func(name string) bool{kindOf(change).decides, func(string) bool { return true }}
+	if n != nil {
+		wanted = slices.Insert(wanted, 0, func(name string) bool { return name == n.Parameter })
+	}
+	for _, w := range wanted {
+		if at, inOld, ok := c.changedParameter(w); ok {
+			return at, inOld
+		}
+	}
+	return origin.At{File: "main.cf"}, false
+}
+
+// differing is a step that only one side has.
+type differing struct {
+	step  *route.Step
+	inOld bool
+}
+
+// isRow says whether the step is the answer of a table.
+func (d differing) isRow() bool {
+	return d.step != nil && d.step.Op == "lookup" && d.step.At != nil && !d.step.At.IsZero()
+}
+
+// answers are the steps that gave an answer, or failed.
+func answers(steps []route.Step) []route.Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s route.Step) bool { return s.Result == nil && s.Error == "" })
+}
+
+// firstDifference returns the first answers that differ. Of one that was put in
+// between, or taken away, there is only one side; nil, nil: they are all the same.
+func firstDifference(before, after []route.Step) (o, n *route.Step) {
+	for i := range max(len(before), len(after)) {
+		switch {
+		case i == len(before):
+			return nil, &after[i]
+		case i == len(after):
+			return &before[i], nil
+		case sameAnswer(before[i], after[i]):
+			continue
+		}
+		if !has(after[i:], before[i]) {
+			o = &before[i]
+		}
+		if !has(before[i:], after[i]) {
+			n = &after[i]
+		}
+		if o == nil && n == nil { // in another order
+			n = &after[i]
+		}
+		return o, n
+	}
+	return nil, nil
+}
+
+// has says whether an answer is among those of the other side.
+func has(steps []route.Step, one route.Step) bool {
+	return slices.ContainsFunc(steps, func(s route.Step) bool { return sameAnswer(s, one) })
+}
+
+// sameAnswer says whether two steps asked the same and were told the same.
+func sameAnswer(a, b route.Step) bool {
+	return a.Op == b.Op && a.Parameter == b.Parameter && a.Key == b.Key && equal(a.Result, b.Result) && (a.Error == "") == (b.Error == "")
+}
+
+// changedParameter returns the place of the first parameter that has another value
+// now, among those that are wanted; in the old configuration when it is not written
+// in the new one any more.
+func (c *comparison) changedParameter(wanted func(name string) bool) (at origin.At, inOld, ok bool) {
+	before, after := c.sides[0].setup, c.sides[1].setup
+	var places []origin.At
+	var gone []origin.At
+	for name, v := range after.Settings.All() {
+		old := before.Settings.Value(name)
+		switch {
+		case c.sides[0].text(old) == c.sides[1].text(v) || !wanted(name):
+		case v.Set:
+			places = append(places, v.At.RelativeTo(after.Dir))
+		case old.Set:
+			gone = append(gone, old.At.RelativeTo(before.Dir))
+		}
+	}
+	for n, list := range [][]origin.At{places, gone} {
+		if len(list) > 0 {
+			return slices.MinFunc(list, func(a, b origin.At) int { return a.Line - b.Line }), n == 1, true
+		}
+	}
+	return origin.At{}, false, false
+}
+
+// kind is what is different in a change, the most important first.
+type kind int
+
+const (
+	refused    kind = iota // was accepted
+	accepted               // was refused
+	answered               // refused, in other words
+	redirected             // to other recipients
+	rerouted               // by another transport or to another host
+	moved                  // to another mailbox
+	judged                 // another verdict at delivery
+)
+
+func kindOf(c *Change) kind {
+	addresses := func(f Fate) []string {
+		var list []string
+		for _, r := range f.Recipients {
+			list = append(list, r.Address)
+		}
+		return list
+	}
+	route := func(a, b explain.Recipient) bool { return a.Transport == b.Transport && a.NextHop == b.NextHop }
+	box := func(a, b explain.Recipient) bool {
+		return a.Mailbox == b.Mailbox && a.Format == b.Format && equal(a.UID, b.UID) && equal(a.GID, b.GID)
+	}
+	switch {
+	case c.Before.Accepted() && !c.After.Accepted():
+		return refused
+	case !c.Before.Accepted() && c.After.Accepted():
+		return accepted
+	case !c.After.Accepted():
+		return answered
+	case !slices.Equal(addresses(c.Before), addresses(c.After)):
+		return redirected
+	case !slices.EqualFunc(c.Before.Recipients, c.After.Recipients, route):
+		return rerouted
+	case !slices.EqualFunc(c.Before.Recipients, c.After.Recipients, box):
+		return moved
+	}
+	return judged
+}
+
+// decides says whether a parameter is one that decides such things, when no table
+// tells.
+func (k kind) decides(name string) bool {
+	var parts []string
+	switch k {
+	case refused, accepted, answered:
+		parts = []string{"_restrictions", "_code", "_domains", "mydestination", "_recipient_maps"}
+	case redirected:
+		parts = []string{"alias", "canonical", "myorigin", "recipient_delimiter", "_bcc_", "masquerade"}
+	case rerouted:
+		parts = []string{"_transport", "relayhost"}
+	case moved:
+		parts = []string{"_mailbox", "mailbox_", "mail_spool_directory", "virtual_uid", "virtual_gid"}
+	}
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(name, p) })
+}
