@@ -28,8 +28,8 @@ virtual_mailbox_base = /var/vmail
 virtual_uid_maps = static:5000
 virtual_gid_maps = static:5000
 `,
-		"boxes":   "john@example.org john/\njack@example.org jack/Maildir\n",
-		"virtual": "@example.org jack@example.org\njack@example.org jack@example.org\nlost@example.org x@localhost\n",
+		"boxes":   "john@example.org john/\nall@example.org all/\njack@example.org jack/Maildir\n",
+		"virtual": "@example.org all@example.org\nall@example.org all@example.org\njack@example.org jack@example.org\nlost@example.org x@localhost\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -65,7 +65,7 @@ func TestExplainPostfix(t *testing.T) {
 		t.Errorf("x@localhost: status %d, a difference in\n%s", status, out)
 	}
 	out, _, _ = explainIn(t, "-c", dir, "--postfix", "--json", "john@example.org")
-	if strings.Count(out, "\n") != 1 || !strings.Contains(out, `"recipients":[{"address":"jack@example.org"`) {
+	if strings.Count(out, "\n") != 1 || !strings.Contains(out, `"recipients":[{"address":"all@example.org"`) {
 		t.Errorf("--json: %s", out)
 	}
 }

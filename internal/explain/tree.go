@@ -105,7 +105,7 @@ func (t *tree) below(trunk, text string, path map[string]bool) {
 		_, goesOn := t.of(to)
 		l := line{{trunk + mark, plain}, {to, plain}}
 		if h.at != nil {
-			l = append(l, span{"   " + rowOf(*h.at), faint})
+			l = append(l, span{"   " + h.at.String(), faint})
 		}
 		switch {
 		case member == key:

@@ -50,6 +50,14 @@ func runWith(t *testing.T, m *memory, p Parameters, change func(o *Options), f f
 	})
 }
 
+// order applies an action to the one message there is.
+func (b *bench) order(a Action) {
+	b.Helper()
+	if n, err := b.q.Apply(b.Context(), a, Filter{}, nil); n != 1 || err != nil {
+		b.Errorf("Apply(%d) = %d, %v", a, n, err)
+	}
+}
+
 // TestRequeueAndOthers deletes a message, or puts it on hold, at every moment of
 // a requeue. Whoever is told that it was done finds it done to what is there then.
 func TestRequeueAndOthers(t *testing.T) {
@@ -144,9 +152,9 @@ func TestRequeueWhileLookedAt(t *testing.T) {
 				store.load = func() { // for Peek, which begins the next try
 					store.load = func() {
 						if hold {
-							b.apply(Hold, Filter{}, 1)
+							b.order(Hold)
 						}
-						b.apply(Requeue, Filter{}, 1)
+						b.order(Requeue)
 					}
 				}
 				time.Sleep(2 * time.Second)
@@ -160,38 +168,28 @@ func TestRequeueWhileLookedAt(t *testing.T) {
 	}
 }
 
-// TestRequeueWithoutRoom: a requeue that is ordered while the queue looks at a
-// message for which there is no room is carried out, and so is a retry.
+// TestRequeueWithoutRoom: what is to be requeued waits for no room, and who asks
+// for a try while room is looked for has asked.
 func TestRequeueWithoutRoom(t *testing.T) {
-	m := newMemory()
-	agent := newMeter()
-	m.agent = agent.hanging()
-	store := &watched{memory: m}
-	p := defaults
-	p.RecipientLimit, p.RecipientMinimum = 20, 1
-	runWith(t, m, p, func(o *Options) { o.Store = store }, func(b *bench) {
-		b.send("s@example.org", "x@hangs.example", "y@hangs.example")
-		b.send("s@example.org", "p@hangs.example", "q@hangs.example")
-		for b.q.rooms[large].used < 19 {
-			b.send("s@example.org", "x@hangs.example", "y@hangs.example")
-			if b.q.rooms[large].waiting.len() > 0 {
-				break
-			}
-		}
-		var msg *spool.Message
-		order := func() {
-			if n, err := b.q.Apply(t.Context(), Requeue, Filter{Sender: "late@example.org"}, nil); n != 1 || err != nil {
-				t.Errorf("Apply(Requeue) = %d, %v", n, err)
-			}
-		}
-		store.peeked.Store(&order)
-		msg = b.send("late@example.org", "x@other.example", "y@other.example")
-		synctest.Wait()
-		if store.peeked.Load() != nil {
-			t.Fatal("the queue has not looked")
-		}
-		b.wantSettled(msg, 1, 1)
-	})
+	q := New(newMemory().options(defaults))
+	full := q.parameters.capacity(large)
+	q.rooms[large].used = full
+	it := q.claim(order{number: 1}, true)
+	it.requeue = true
+	if !q.enter(it, order{number: 1}, 20, time.Now()) {
+		t.Error("a message that is to be requeued waits for room")
+	}
+	it = q.claim(order{number: 2}, true)
+	it.again = &order{number: 2, stamp: 5, given: 7}
+	if q.enter(it, order{number: 2, stamp: 4}, 20, time.Now()) {
+		t.Fatal("there is no room")
+	}
+	if o, want := q.orders[2], (order{number: 2, stamp: 5, given: 7, recipients: 20, retry: true}); o != want {
+		t.Errorf("%+v waits, want %+v", o, want)
+	}
+	if q.rooms[large].used != full || q.wanted(large, full) != 20 {
+		t.Errorf("%d recipients have room, %d want it", q.rooms[large].used, q.wanted(large, full))
+	}
 }
 
 // TestRequeueAtTheEnd: a requeue that is ordered when the pass of a message has
@@ -252,7 +250,7 @@ func TestDeletedWhileWritten(t *testing.T) {
 		store.commit = func(c spool.Change) {
 			if len(c.New) > 0 {
 				store.commit = nil
-				b.apply(Delete, Filter{}, 1)
+				b.order(Delete)
 			}
 		}
 		b.send("s@example.org", "bad@a.example")
@@ -350,7 +348,7 @@ func TestRetriesBesideHanging(t *testing.T) {
 			p.MinimalBackoff, p.MaximalBackoff = 10*time.Second, 10*time.Second
 			hang := false
 			tr := m.virtual()
-			tr.FailedCohorts, tr.Processes = 0, 8
+			tr.FailedCohorts, tr.Processes, tr.DestinationConcurrency = 0, 200, 1
 			tr.Agent = agent(func(ctx context.Context, r *deliver.Request) []deliver.Status {
 				if hang && r.NextHop != "good.example" {
 					<-ctx.Done()

@@ -147,7 +147,7 @@ func TestCheckOwner(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := &house{t: t, dir: t.TempDir()}
-			for dir := h.dir; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+			for dir := h.dir; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 				if err := os.Chmod(dir, 0o755); err != nil {
 					t.Fatal(err)
 				}

@@ -116,7 +116,7 @@ func newWorld(t *testing.T) *world {
 		if err := os.Chown(mail, uid, gid); err != nil {
 			t.Fatal(err)
 		}
-		for dir := w.dir; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+		for dir := w.dir; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}

@@ -92,7 +92,7 @@ func newWorld(t *testing.T, mainCF string) *world {
 	w := &world{t: t, bin: program(t), dir: t.TempDir(), port: freePort(t), port2: freePort(t), uid: os.Getuid(), gid: os.Getgid()}
 	if w.uid == 0 {
 		w.uid, w.gid = 5000, 5000
-		for dir := w.dir; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+		for dir := w.dir; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 			must(t, os.Chmod(dir, 0o755))
 		}
 	}

@@ -126,7 +126,7 @@ func setup(env *testscript.Env) error {
 		if err := os.Chown(mail, uid, gid); err != nil {
 			return err
 		}
-		for dir := env.WorkDir; dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+		for dir := env.WorkDir; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				return err
 			}

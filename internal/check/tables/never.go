@@ -125,22 +125,25 @@ func meant(key string) string {
 	if isPlain(key) {
 		return key
 	}
-	key = strings.TrimPrefix(key, "\ufeff")
 	local, domain, hasAt := cutAt(key)
-	domain = strings.Map(func(r rune) rune {
-		if r <= ' ' || r == 0x7f || isInvisible(r) {
+	domain = address.Fold(strings.Map(func(r rune) rune {
+		if isBlank(r) {
 			return -1
 		}
 		return r
-	}, address.Fold(domain))
+	}, domain))
 	if ascii, err := idna.Lookup.ToASCII(domain); err == nil && isULabel(domain) {
 		domain = ascii
 	}
 	if !hasAt {
 		return domain
 	}
-	return address.Fold(strings.TrimFunc(local, func(r rune) bool { return r <= ' ' || r == 0x7f || isInvisible(r) })) + "@" + domain
+	return address.Fold(strings.TrimFunc(local, isBlank)) + "@" + domain
 }
+
+// isBlank reports what does not belong to an address: white space, seen or not, and
+// control characters.
+func isBlank(r rune) bool { return r <= ' ' || r == 0x7f || isInvisible(r) }
 
 // matches looks the key that was meant up: a database that compares in its own way
 // has the row, and of a domain in two forms the other one is there as well. A table

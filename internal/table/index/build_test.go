@@ -315,7 +315,7 @@ func TestBuildersTakeTurns(t *testing.T) {
 func TestForeignGroup(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t, bdb.Hash())
-	for dir := w.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
+	for dir := w.dir; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 		os.Chmod(dir, 0o777)
 	}
 	w.source("a one\n", 0)
@@ -388,7 +388,7 @@ func TestForeignDirectory(t *testing.T) {
 	needRoot(t)
 	for _, format := range []index.Format{bdb.Hash(), bdb.Btree(), lmdb.Format()} {
 		w := newWorld(t, format)
-		for dir := w.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		for dir := w.dir; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 			os.Chmod(dir, 0o755)
 		}
 		w.source("a one\n", 0)
