@@ -43,8 +43,12 @@ func (s *Summary) count(list []finding.Finding) {
 // count counts domains and tables.
 func (x *examination) count(ctx context.Context, i *inventory.Inventory, _ finding.Report) {
 	var s Summary
+	seen := map[string]bool{} // static:5000 is a table of its own wherever it is written
 	for _, t := range i.Tables(ctx) {
-		s.Tables = append(s.Tables, TableStatus{Table: t.Spec, Entries: len(t.Entries), OK: t.Err == nil})
+		if !seen[t.Spec] {
+			seen[t.Spec] = true
+			s.Tables = append(s.Tables, TableStatus{Table: t.Spec, Entries: len(t.Entries), OK: t.Err == nil})
+		}
 	}
 	for _, d := range i.Domains(ctx) {
 		switch d.Class {

@@ -3,6 +3,8 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"postern/internal/address"
@@ -37,6 +39,12 @@ func (q *Queue) FlushMessage(id string) bool {
 	return ok
 }
 
+// Why FlushDestination does nothing.
+var (
+	ErrStopped  = errors.New("the queue does not run")
+	ErrFlushing = fmt.Errorf("%d domains wait to be flushed already", maxFlushing)
+)
+
 // maxFlushing bounds the domains that are waiting to be flushed: whoever may
 // say ETRN chooses their names.
 const maxFlushing = 1000
@@ -44,21 +52,28 @@ const maxFlushing = 1000
 // FlushDestination has the messages tried now that wait for a recipient in
 // domain (postqueue -s, ETRN). It returns at once, and the messages are looked
 // for one domain after the other. Which domains may be asked for is for the
-// caller to say (postconf fast_flush_domains). It returns false when the queue
-// does not run, or has too many domains to flush already.
-func (q *Queue) FlushDestination(domain string) bool {
+// caller to say (postconf fast_flush_domains). Nothing happens when the queue does
+// not run (ErrStopped), or has too many other domains to flush (ErrFlushing).
+func (q *Queue) FlushDestination(domain string) error {
+	domain = address.Fold(domain)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.running || len(q.flushing) >= maxFlushing {
-		return false
+	if _, asked := q.flushing[domain]; asked {
+		return nil
+	}
+	switch {
+	case !q.running:
+		return ErrStopped
+	case len(q.flushing) >= maxFlushing:
+		return ErrFlushing
 	}
 	if q.flushing == nil {
 		q.flushing = make(map[string]struct{})
 		q.workers.Add(1)
 		go q.flushAll(q.ctx)
 	}
-	q.flushing[address.Fold(domain)] = struct{}{}
-	return true
+	q.flushing[domain] = struct{}{}
+	return nil
 }
 
 // flushAll flushes the domains that were asked for until there is none left.

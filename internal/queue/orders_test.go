@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,4 +105,113 @@ func TestHoldWhileMoreIsToBeRouted(t *testing.T) {
 		cancel()
 		<-ended
 	})
+}
+
+// TestOrdersStayFew has all messages for a destination that hangs tried by order
+// again and again: each waits once.
+func TestOrdersStayFew(t *testing.T) {
+	const messages = 200
+	m := newMemory()
+	p := defaults
+	p.ActiveLimit = 50
+	var hang atomic.Bool
+	tr := m.virtual()
+	tr.FailedCohorts = 0
+	tr.Agent = agent(func(ctx context.Context, r *deliver.Request) []deliver.Status {
+		if hang.Load() {
+			<-ctx.Done()
+		}
+		return []deliver.Status{late}
+	})
+	tr.DestinationRecipients = 1
+	m.route = func(_, rcpt string) (Routed, error) {
+		return Routed{Transport: "virtual", NextHop: "a.example", Address: "all@a.example"}, nil
+	}
+	m.transport["virtual"] = tr
+	run(t, m, p, func(b *bench) {
+		var last *spool.Message
+		for i := range messages {
+			last = b.send("s@example.org", fmt.Sprintf("u%d@a.example", i))
+		}
+		hang.Store(true)
+		for range 20 {
+			b.q.FlushDestination("a.example")
+			b.q.Flush()
+			b.q.FlushMessage(last.ID)
+			time.Sleep(6 * time.Second)
+			synctest.Wait()
+		}
+		b.q.mu.Lock()
+		waiting := b.q.ordered.len()
+		for _, tr := range b.q.transports {
+			for _, l := range tr.lanes {
+				waiting += l.parked.len()
+			}
+		}
+		b.q.mu.Unlock()
+		if waiting > messages {
+			t.Errorf("%d orders wait for %d messages", waiting, messages)
+		}
+		if w, err := b.q.Why(last.ID); err != nil || w.Ahead > messages || w.Ahead < messages/2 {
+			t.Errorf("Why says that %d of %d messages are ahead, %v", w.Ahead, messages, err)
+		}
+	})
+}
+
+// TestLaterOrderCounts: of two orders for a message the later one counts, in
+// the place of the first.
+func TestLaterOrderCounts(t *testing.T) {
+	var q Queue
+	var here, there fifo[uint64]
+	q.wait(&here, order{number: 1, stamp: 5, recipients: 7})
+	q.wait(&here, order{number: 2})
+	q.wait(&there, order{number: 1, stamp: 9, given: 3})
+	q.wait(&there, order{number: 1, stamp: 8, given: 2})
+	if here.len() != 2 || there.len() != 0 || len(q.orders) != 2 {
+		t.Fatalf("%d and %d wait, %d orders", here.len(), there.len(), len(q.orders))
+	}
+	if o, want := q.pull(&here), (order{number: 1, stamp: 9, given: 3, recipients: 7}); o != want {
+		t.Errorf("the order is %+v, want %+v", o, want)
+	}
+	if q.pull(&here); len(q.orders) != 0 {
+		t.Errorf("%d orders are left", len(q.orders))
+	}
+}
+
+// TestRetriesBesideHanging: destinations that hang do not keep retries to
+// others from being made, however many they are.
+func TestRetriesBesideHanging(t *testing.T) {
+	for _, domains := range []int{2, 20} {
+		t.Run(fmt.Sprint(domains), func(t *testing.T) {
+			m := newMemory()
+			p := defaults
+			p.ActiveLimit = 100
+			p.MinimalBackoff, p.MaximalBackoff = 10*time.Second, 10*time.Second
+			var hang atomic.Bool
+			tr := m.virtual()
+			tr.FailedCohorts, tr.Processes, tr.DestinationConcurrency = 0, 200, 1
+			tr.Agent = agent(func(ctx context.Context, r *deliver.Request) []deliver.Status {
+				if hang.Load() && r.NextHop != "good.example" {
+					<-ctx.Done()
+				}
+				if hang.Load() {
+					return []deliver.Status{sent}
+				}
+				return []deliver.Status{late}
+			})
+			m.transport["virtual"] = tr
+			run(t, m, p, func(b *bench) {
+				for i := range 180 {
+					b.add(envelopeTo("s@example.org", fmt.Sprintf("u%d@hangs%d.example", i, i%domains)))
+				}
+				synctest.Wait()
+				time.Sleep(time.Second) // the others are due first
+				good := b.send("s@example.org", "u@good.example")
+				hang.Store(true)
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				b.wantSettled(good, 1)
+			})
+		})
+	}
 }

@@ -4,32 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"postern/internal/deliver"
 	"postern/internal/spool"
 )
 
-// hooked is a store that lets something happen while it is used.
+// hooked is a store that lets something happen while it is used, once each:
+// before a message is read, before a change with new messages, before any other.
 type hooked struct {
 	*memory
-	load   func()             // once
-	commit func(spool.Change) // before
+	load, fresh, other atomic.Pointer[func()]
+}
+
+func once(hook *atomic.Pointer[func()]) {
+	if f := hook.Swap(nil); f != nil {
+		(*f)()
+	}
 }
 
 func (h *hooked) Load(number uint64) (spool.Pending, error) {
-	if f := h.load; f != nil {
-		h.load = nil
-		f()
-	}
+	once(&h.load)
 	return h.memory.Load(number)
 }
 
 func (h *hooked) Commit(ctx context.Context, c spool.Change) ([]*spool.Message, error) {
-	if h.commit != nil {
-		h.commit(c)
+	if len(c.New) > 0 {
+		once(&h.fresh)
+	} else {
+		once(&h.other)
 	}
 	return h.memory.Commit(ctx, c)
 }
@@ -66,7 +71,7 @@ func TestRequeueAndOthers(t *testing.T) {
 			t.Run(fmt.Sprint(a, " ", when), func(t *testing.T) {
 				m := newMemory()
 				store := &hooked{memory: m}
-				atSubmit := func() {}
+				var atSubmit atomic.Pointer[func()]
 				var b *bench
 				ordered, answer := make(chan int, 1), func() {
 					n, err := b.q.Apply(t.Context(), a, Filter{}, nil)
@@ -81,7 +86,7 @@ func TestRequeueAndOthers(t *testing.T) {
 					o.Store = store
 					o.Submit = func(ctx context.Context, s Submission) (spool.New, error) {
 						fresh, err := submit(ctx, s)
-						atSubmit()
+						once(&atSubmit)
 						return fresh, err
 					}
 				}, func(bench *bench) {
@@ -96,26 +101,24 @@ func TestRequeueAndOthers(t *testing.T) {
 					}
 					switch when {
 					case "read":
-						store.load = order
+						store.load.Store(&order)
 						requeue()
 					case "submitted":
-						atSubmit = order
+						atSubmit.Store(&order)
 						requeue()
 					case "committed":
-						store.commit = func(c spool.Change) {
-							if store.commit = nil; len(c.New) > 0 {
-								go order()
-							}
-						}
+						meanwhile := func() { go order() }
+						store.fresh.Store(&meanwhile)
 						requeue()
 					case "before": // the order is being written down when the requeue begins
 						submitted, requeued := make(chan struct{}), make(chan struct{})
-						atSubmit = func() { close(submitted) }
-						store.commit = func(spool.Change) {
-							store.commit = nil
+						tell := func() { close(submitted) }
+						atSubmit.Store(&tell)
+						begin := func() {
 							go func() { defer close(requeued); requeue() }()
 							<-submitted
 						}
+						store.other.Store(&begin)
 						order()
 						<-requeued
 					}
@@ -149,14 +152,13 @@ func TestRequeueWhileLookedAt(t *testing.T) {
 			runWith(t, m, defaults, func(o *Options) { o.Store = store }, func(b *bench) {
 				msg := b.send("s@example.org", "late@a.example")
 				time.Sleep(defaults.MinimalBackoff - time.Second)
-				store.load = func() { // for Peek, which begins the next try
-					store.load = func() {
-						if hold {
-							b.order(Hold)
-						}
-						b.order(Requeue)
+				orders := func() {
+					if hold {
+						b.order(Hold)
 					}
+					b.order(Requeue)
 				}
+				store.load.Store(&orders)
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
 				b.wantSettled(msg, 1)
@@ -247,12 +249,8 @@ func TestDeletedWhileWritten(t *testing.T) {
 	m := newMemory()
 	store := &hooked{memory: m}
 	runWith(t, m, defaults, func(o *Options) { o.Store = store }, func(b *bench) {
-		store.commit = func(c spool.Change) {
-			if len(c.New) > 0 {
-				store.commit = nil
-				b.order(Delete)
-			}
-		}
+		remove := func() { b.order(Delete) }
+		store.fresh.Store(&remove)
 		b.send("s@example.org", "bad@a.example")
 		if n := b.notices(); len(n) > 0 || len(b.list()) > 0 {
 			t.Errorf("%d notices, in the queue: %+v", len(n), b.list())
@@ -264,113 +262,4 @@ func TestDeletedWhileWritten(t *testing.T) {
 			t.Errorf("%d messages in memory", n)
 		}
 	})
-}
-
-// TestOrdersStayFew has all messages for a destination that hangs tried by order
-// again and again: each waits once.
-func TestOrdersStayFew(t *testing.T) {
-	const messages = 200
-	m := newMemory()
-	p := defaults
-	p.ActiveLimit = 50
-	hang := false
-	tr := m.virtual()
-	tr.FailedCohorts = 0
-	tr.Agent = agent(func(ctx context.Context, r *deliver.Request) []deliver.Status {
-		if hang {
-			<-ctx.Done()
-		}
-		return []deliver.Status{late}
-	})
-	tr.DestinationRecipients = 1
-	m.route = func(_, rcpt string) (Routed, error) {
-		return Routed{Transport: "virtual", NextHop: "a.example", Address: "all@a.example"}, nil
-	}
-	m.transport["virtual"] = tr
-	run(t, m, p, func(b *bench) {
-		var last *spool.Message
-		for i := range messages {
-			last = b.send("s@example.org", fmt.Sprintf("u%d@a.example", i))
-		}
-		hang = true
-		for range 20 {
-			b.q.FlushDestination("a.example")
-			b.q.Flush()
-			b.q.FlushMessage(last.ID)
-			time.Sleep(6 * time.Second)
-			synctest.Wait()
-		}
-		b.q.mu.Lock()
-		waiting := b.q.ordered.len()
-		for _, tr := range b.q.transports {
-			for _, l := range tr.lanes {
-				waiting += l.parked.len()
-			}
-		}
-		b.q.mu.Unlock()
-		if waiting > messages {
-			t.Errorf("%d orders wait for %d messages", waiting, messages)
-		}
-		if w, err := b.q.Why(last.ID); err != nil || w.Ahead > messages || w.Ahead < messages/2 {
-			t.Errorf("Why says that %d of %d messages are ahead, %v", w.Ahead, messages, err)
-		}
-	})
-}
-
-// TestLaterOrderCounts: of two orders for a message the later one counts, in
-// the place of the first.
-func TestLaterOrderCounts(t *testing.T) {
-	var q Queue
-	var here, there fifo[uint64]
-	q.wait(&here, order{number: 1, stamp: 5, recipients: 7})
-	q.wait(&here, order{number: 2})
-	q.wait(&there, order{number: 1, stamp: 9, given: 3})
-	q.wait(&there, order{number: 1, stamp: 8, given: 2})
-	if here.len() != 2 || there.len() != 0 || len(q.orders) != 2 {
-		t.Fatalf("%d and %d wait, %d orders", here.len(), there.len(), len(q.orders))
-	}
-	if o, want := q.pull(&here), (order{number: 1, stamp: 9, given: 3, recipients: 7}); o != want {
-		t.Errorf("the order is %+v, want %+v", o, want)
-	}
-	if q.pull(&here); len(q.orders) != 0 {
-		t.Errorf("%d orders are left", len(q.orders))
-	}
-}
-
-// TestRetriesBesideHanging: destinations that hang do not keep retries to
-// others from being made, however many they are.
-func TestRetriesBesideHanging(t *testing.T) {
-	for _, domains := range []int{2, 20} {
-		t.Run(fmt.Sprint(domains), func(t *testing.T) {
-			m := newMemory()
-			p := defaults
-			p.ActiveLimit = 100
-			p.MinimalBackoff, p.MaximalBackoff = 10*time.Second, 10*time.Second
-			hang := false
-			tr := m.virtual()
-			tr.FailedCohorts, tr.Processes, tr.DestinationConcurrency = 0, 200, 1
-			tr.Agent = agent(func(ctx context.Context, r *deliver.Request) []deliver.Status {
-				if hang && r.NextHop != "good.example" {
-					<-ctx.Done()
-				}
-				if hang {
-					return []deliver.Status{sent}
-				}
-				return []deliver.Status{late}
-			})
-			m.transport["virtual"] = tr
-			run(t, m, p, func(b *bench) {
-				for i := range 180 {
-					b.add(envelopeTo("s@example.org", fmt.Sprintf("u%d@hangs%d.example", i, i%domains)))
-				}
-				synctest.Wait()
-				time.Sleep(time.Second) // the others are due first
-				good := b.send("s@example.org", "u@good.example")
-				hang = true
-				time.Sleep(2 * time.Minute)
-				synctest.Wait()
-				b.wantSettled(good, 1)
-			})
-		})
-	}
 }

@@ -37,10 +37,10 @@ func (f fastFlush) eligible(ctx context.Context, domain string) (bool, error) {
 }
 
 // flushSite starts the delivery of what is queued for a domain that may ask for
-// it (ETRN, postqueue -s).
+// it (ETRN, postqueue -s). An error says why that does not start.
 func (s *Server) flushSite(ctx context.Context, f fastFlush, domain string) (eligible bool, err error) {
 	if eligible, err = f.eligible(ctx, domain); eligible {
-		s.queue.FlushDestination(domain)
+		err = s.queue.FlushDestination(domain)
 	}
 	return eligible, err
 }

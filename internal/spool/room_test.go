@@ -10,6 +10,48 @@ import (
 	"time"
 )
 
+// TestCreateAmple: while there is ample space, the file system is asked once a
+// second; when there is less, for every message.
+func TestCreateAmple(t *testing.T) {
+	d := newMailDisk()
+	clock := time.Unix(1_700_000_000, 0)
+	o := simOptions(d.process(), 1)
+	o.Now = func() time.Time { return clock }
+	o.QueueMinFree = 1000
+	s := mustOpen(t, "/spool", o)
+	defer mustClose(t, s)
+	for _, tt := range []struct {
+		name     string
+		later    time.Duration
+		free     int64
+		noInodes bool
+		hint     int64
+		full     bool
+	}{
+		{"ample", 0, ample + 1000, false, 0, false},
+		{"full, but the answer stands", roomAge - 1, 999, false, 0, false},
+		{"full, and the text may not fit what there was", 0, 999, false, ample, true},
+		{"not ample, so the answer does not stand", 0, ample + 999, false, 0, false},
+		{"full at once", 0, 999, false, 0, true},
+		{"ample again", 0, ample + 1000, false, 0, false},
+		{"no inodes", roomAge, ample + 1000, true, 0, true},
+		{"and inodes", 0, ample + 1000, false, 0, false},
+		{"the clock was set back", -time.Hour, 999, false, 0, true},
+	} {
+		clock = clock.Add(tt.later)
+		d.mu.Lock()
+		d.free, d.volume.NoInodes = tt.free, tt.noInodes
+		d.mu.Unlock()
+		draft, err := s.Create(tt.hint)
+		if errors.Is(err, ErrFull) != tt.full || !tt.full && err != nil {
+			t.Errorf("%s: Create(%d) = %v", tt.name, tt.hint, err)
+		}
+		if draft != nil {
+			draft.Abort()
+		}
+	}
+}
+
 func TestRoom(t *testing.T) {
 	d := newMailDisk()
 	clock := time.Unix(1_700_000_000, 0)

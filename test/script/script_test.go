@@ -177,7 +177,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	program, err := exec.LookPath("postern")
 	ts.Check(err)
-	w.cmd = exec.Command(program, "serve", "-c", ts.MkAbs("etc"))
+	w.cmd = exec.Command(program, append([]string{"serve", "-c", ts.MkAbs("etc")}, args...)...)
 	w.cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("WORK")}
 	log, err := os.OpenFile(ts.MkAbs("server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	ts.Check(err)

@@ -275,7 +275,7 @@ func (h *Handler) flush(ctx context.Context, r control.Request) control.Response
 	domain := address.Fold(strings.Trim(r.Args[0], "[]"))
 	flush := h.FlushSite
 	if flush == nil {
-		flush = func(_ context.Context, domain string) (bool, error) { return h.Queue.FlushDestination(domain), nil }
+		flush = func(_ context.Context, domain string) (bool, error) { return true, h.Queue.FlushDestination(domain) }
 	}
 	eligible, err := flush(ctx, domain)
 	switch {
