@@ -28,6 +28,12 @@
 // policy says, nothing is done as user or group 0, as mail_owner (but to open the
 // log) or as setgid_group.
 //
+// Nobody gets another group than the one: that of the user in passwd(5), or of
+// default_privs where that is root's; of a pipe service, that of its user= and
+// group=; of a virtual mailbox, one that virtual_gid_maps has in a text file or as
+// static:. Where that parameter has other tables, which the helper does not read,
+// any group will do for a mailbox below virtual_mailbox_base.
+//
 // A reload has two steps. First the helper reads the new configuration and keeps
 // it beside the old one: files and listeners of either may be opened, for the
 // server has to try them; everything else is judged by the old one. Then the
@@ -48,7 +54,9 @@
 //	pipe services           the fixed arguments as they are in master.cf, as user=
 //
 // The helper reads these texts when it is asked, those of users with the rights of
-// the user. allow_mail_to_commands and allow_mail_to_files count. A command gets
+// the user, and again when they have changed. Lists are searched as deep as package
+// route follows them and up to 128 MiB in all; where that was not enough, the
+// refusal says so. allow_mail_to_commands and allow_mail_to_files count. A command gets
 // the environment of export_environment, HOME and SHELL of its user, and what tells
 // it about the message, with no characters that command_expansion_filter lacks; its
 // working directory is not one of mail_owner.

@@ -232,7 +232,36 @@ func TestObserve(t *testing.T) {
 
 func TestFlushDestinationWithoutRun(t *testing.T) {
 	q := New(newMemory().options(defaults))
-	if q.FlushDestination("a.example") {
-		t.Error("a queue that does not run takes the order")
+	if err := q.FlushDestination("a.example"); !errors.Is(err, ErrStopped) {
+		t.Errorf("FlushDestination without Run = %v, want %v", err, ErrStopped)
 	}
+}
+
+// TestManyFlushes: the domains that wait to be flushed are bounded, and whoever
+// asks for more is told so; but not who asks for one of them.
+func TestManyFlushes(t *testing.T) {
+	m := newMemory()
+	store := &watched{memory: m}
+	runWith(t, m, defaults, func(o *Options) { o.Store = store }, func(b *bench) {
+		b.send("s@example.org", "late@a.example")
+		looking, going := make(chan struct{}), make(chan struct{})
+		look := func() { close(looking); <-going }
+		store.peeked.Store(&look)
+		ask := func(domain string, want error) {
+			t.Helper()
+			if err := b.q.FlushDestination(domain); !errors.Is(err, want) {
+				t.Errorf("FlushDestination(%s) = %v, want %v", domain, err, want)
+			}
+		}
+		ask("a.example", nil)
+		<-looking
+		for i := range maxFlushing {
+			ask(fmt.Sprintf("d%d.example", i), nil)
+		}
+		ask("another.example", ErrFlushing)
+		ask("D7.example", nil)
+		close(going)
+		synctest.Wait()
+		ask("another.example", nil)
+	})
 }

@@ -54,10 +54,12 @@
 // answer in the last five seconds, each of which may have an eighth of the
 // processes there; half of the quarter is open to the first delivery to any
 // other destination. With one destination alone one process stays free, when
-// there are four or more. Nor can they fill the active queue: where nobody
-// knows that a destination answers, a tenth of the active queue may wait for it,
-// and a twentieth of the room for recipients that is left; what is more is parked
-// as a number until there is room.
+// there are four or more. Nor can they fill the active queue, or the part of it
+// that retries may have: where nobody knows that a destination answers, a tenth of
+// the active queue may wait for it, and a twentieth of the room for recipients that
+// is left; what is more is parked as a number until there is room. Where others
+// wait, all such destinations together keep half of the active queue, but a
+// message each.
 //
 // # Trying again
 //
@@ -70,10 +72,12 @@
 // # Orders
 //
 // Apply holds, releases, deletes, expires, bounces, requeues and retries
-// messages in any state, in steps of a thousand. Of an active message the
-// recipients that no delivery has begun with are taken back, and its pass ends
-// when those under way have ended. That a lifetime was ended by order is kept in
-// the store as a next try one second after the beginning of 1970.
+// messages in any state, in steps of a thousand. A message waits once, however
+// often its try is ordered. What is requeued is not on hold any more; an order
+// that comes while it is requeued finds the old message or the new one. Of an
+// active message the recipients that no delivery has begun with are taken back,
+// and its pass ends when those under way have ended. That a lifetime was ended by
+// order is kept in the store as a next try one second after the beginning of 1970.
 //
 // # Who is told
 //

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,7 +11,9 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/maillog"
+	"postern/internal/queue"
 	"postern/internal/setup"
+	"postern/internal/spool"
 )
 
 // TestFlowDelay: a client waits while mail comes in faster than it goes out, for
@@ -78,5 +81,17 @@ func TestFastFlush(t *testing.T) {
 	}
 	if got, err := flush.eligible(t.Context(), "unknown.example"); got || err == nil {
 		t.Errorf("with a failing table: eligible %v, %v; want an error", got, err)
+	}
+	sp, err := spool.Open(filepath.Join(dir, "spool"), smallSpool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sp.Close()
+	s := &Server{queue: queue.New(queue.Options{Store: sp})} // which does not run
+	if got, err := s.flushSite(t.Context(), flush, "relay.example"); !got || !errors.Is(err, queue.ErrStopped) {
+		t.Errorf("flushSite = %v, %v; want %v", got, err, queue.ErrStopped)
+	}
+	if got, err := s.flushSite(t.Context(), flush, "not.other.example"); got || err != nil {
+		t.Errorf("flushSite of a domain that may not ask = %v, %v", got, err)
 	}
 }

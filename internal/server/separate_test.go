@@ -149,6 +149,7 @@ func TestPolicyOfLocal(t *testing.T) {
 	}
 	h.write("aliases", "a: b\n")
 	h.write("commands", "a /bin/a\n")
+	h.write("gids", "@example.test 5002\n")
 	h.write("tls", "example.test secure tafile=/keys/anchor.pem\n")
 	for _, tt := range []struct {
 		name, main string
@@ -173,6 +174,11 @@ func TestPolicyOfLocal(t *testing.T) {
 			return p.Environment["A=b"] && p.Environment["PATH=/usr/bin:/bin"] && slices.Equal(p.Filters, []string{"xyz"}) &&
 				slices.Equal(p.Shells, []string{"/bin/r"}) && p.WorkDirs[h.dir+"/queue"]
 		}},
+		{"groups", "virtual_gid_maps = static:5000, texthash:gids, unionmap:{static:5001x}", func(p *helper.Policy) bool {
+			return maps.Equal(p.VirtualGIDs.Known, map[int]bool{5000: true, 5001: true}) && slices.Equal(p.VirtualGIDs.Files, []string{h.dir + "/gids"}) &&
+				!p.VirtualGIDs.Any
+		}},
+		{"groups that cannot be read", "virtual_gid_maps = proxy:pgsql:/gids.cf", func(p *helper.Policy) bool { return p.VirtualGIDs.Any }},
 		{"authorities", "smtp_tls_CApath = /keys/ca/\nsmtp_tls_policy_maps = texthash:tls\nsmtpd_tls_CApath = /", func(p *helper.Policy) bool {
 			return maps.Equal(p.Directories, map[string]bool{"/keys/ca": true}) && p.Files["/keys/anchor.pem"]
 		}},

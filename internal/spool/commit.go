@@ -21,8 +21,9 @@ import (
 // ErrUnwritten: then all of it has, for everybody who asks this process, and it
 // is written as soon as there is space. Giving it again is not needed, and does
 // no harm. With Err not nil, what is on the disk is seen at the next Open, as
-// after a power cut. ctx is looked at only in the beginning: what has been
-// placed in the log cannot be called back.
+// after a power cut. ErrGone: of a message that the change settles, for new ones
+// in its place, nothing is left. ctx is looked at only in the beginning: what has
+// been placed in the log cannot be called back.
 func (s *Spool) Commit(ctx context.Context, c Change) ([]*Message, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -285,7 +286,8 @@ func (s *Spool) spill(c *Change) error {
 
 // revoke takes a change back whose record found no space: it may be written
 // yet, and so it is followed by one that settles what was new and opens what
-// was settled. If there is no place for that one, the change stands.
+// was settled. If there is no place for that one, it comes before all else that
+// finds a place; after a crash before that, the change stands as a whole.
 func (s *Spool) revoke(p *placed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,12 +295,10 @@ func (s *Spool) revoke(p *placed) {
 	for _, m := range p.messages {
 		r.remove = append(r.remove, m.Number)
 	}
-	at, _, err := s.put(recordChange, r.append(nil), nil)
-	if err != nil {
-		return
-	}
+	s.revoked = append(s.revoked, r)
+	_ = s.placeRevoked() // or later
 	for _, number := range r.remove {
-		s.applyRemoved(number, at)
+		s.applyRemoved(number, place{})
 	}
 	for _, u := range r.undo {
 		s.applyUndone(u)

@@ -89,6 +89,85 @@ func TestChangeWithoutSpace(t *testing.T) {
 	}
 }
 
+// TestRevokeWithoutPlace: when the record of a change takes the last place in
+// the log and cannot be written, nothing can follow it that takes it back. Nothing
+// new is in the spool all the same, then and when there is space again.
+func TestRevokeWithoutPlace(t *testing.T) {
+	d := newMailDisk()
+	s := mustOpen(t, "/spool", simOptions(d.process(), 1))
+	m := mustPut(t, s, testEnvelope(1, "a@x.test"), []byte("x\n"))
+	for s.j.fits(6 << 10) { // the last text is to be one that goes to the log
+		mustPut(t, s, testEnvelope(2, "b@x.test"), make([]byte, 2<<10))
+	}
+	c := settleOf(m, 0, nil)
+	draft, err := s.Create(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer draft.Abort()
+	c.New = []New{{Draft: draft, Envelope: testEnvelope(3, "back@x.test")}}
+	r, _, err := s.encode(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, size := int64(len(r.append(nil)))+4, s.j.size
+	for !s.j.fits(meta + size) {
+		size--
+	}
+	draft.Write(make([]byte, size))
+	before := len(pendingOf(s))
+	setFault(d, noRoom)
+	if _, err := s.Commit(context.Background(), c); !errors.Is(err, ErrFull) {
+		t.Fatalf("Commit without space = %v", err)
+	}
+	if len(s.revoked) != 1 {
+		t.Fatalf("%d changes wait to be taken back; the test is to fill the log", len(s.revoked))
+	}
+	check := func(when string, s *Spool) {
+		t.Helper()
+		if found := pendingOf(s); len(found) != before || found[m.ID].Message == nil {
+			t.Errorf("%s: %d messages, want %d and %s among them", when, len(found), before, m.ID)
+		}
+	}
+	check("without space", s)
+	setFault(d, nil)
+	if err := s.Checkpoint(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if check("with space again", s); len(s.revoked) != 0 {
+		t.Errorf("%d changes wait to be taken back", len(s.revoked))
+	}
+	d.kill()
+	s.Close()
+	s = mustOpen(t, "/spool", simOptions(d.process(), 1))
+	defer mustClose(t, s)
+	check("after a kill", s)
+}
+
+// TestNothingInPlaceOfTheGone: new messages do not take the place of recipients of
+// a message that is done with.
+func TestNothingInPlaceOfTheGone(t *testing.T) {
+	s := mustOpen(t, "/spool", simOptions(newMailDisk().process(), 1))
+	defer mustClose(t, s)
+	m := mustPut(t, s, testEnvelope(1, "a@x.test"), []byte("x\n"))
+	mustCommit(t, s, Change{Remove: []uint64{m.Number}})
+	draft, err := s.Create(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer draft.Abort()
+	draft.Write([]byte("sorry\n"))
+	c := settleOf(m, 0, nil)
+	c.New = []New{{Draft: draft, Envelope: testEnvelope(2, "back@x.test")}}
+	if _, err := s.Commit(context.Background(), c); !errors.Is(err, ErrGone) {
+		t.Errorf("Commit = %v, want %v", err, ErrGone)
+	}
+	if found := pendingOf(s); len(found) != 0 {
+		t.Errorf("pending %v", found)
+	}
+	mustCommit(t, s, settleOf(m, 0, nil)) // without New it does no harm
+}
+
 // TestOrderWithoutSpace: a change without anything new counts at once, and says
 // that it is not written yet. It is when there is space, without being given again.
 func TestOrderWithoutSpace(t *testing.T) {

@@ -30,6 +30,7 @@ type Spool struct {
 	cached    int               // bytes of them
 	fresh     int64             // bytes of log since the last checkpoint
 	unindexed int64             // and since the last snapshot
+	revoked   []changed         // what takes changes back and has no place in the log yet
 	covered   place             // as in the newest mark
 	holes     uint64            // as in the newest mark
 	lastID    uint64            // given out
@@ -93,8 +94,28 @@ func (s *Spool) Stats() Stats {
 }
 
 // put places a record and returns where, and the tick to wait for. The caller
-// holds mu. The record's content is at most half a segment.
+// holds mu. The record's content is at most half a segment. What takes changes
+// back comes before it.
 func (s *Spool) put(kind recordType, meta []byte, blobs [][]byte) (place, int64, error) {
+	if err := s.placeRevoked(); err != nil {
+		return place{}, 0, err
+	}
+	return s.lodge(kind, meta, blobs)
+}
+
+// placeRevoked places what takes changes back and has no place yet.
+func (s *Spool) placeRevoked() error {
+	for len(s.revoked) > 0 {
+		if _, _, err := s.lodge(recordChange, s.revoked[0].append(nil), nil); err != nil {
+			return err
+		}
+		s.revoked = s.revoked[1:]
+	}
+	return nil
+}
+
+// lodge is put for one record.
+func (s *Spool) lodge(kind recordType, meta []byte, blobs [][]byte) (place, int64, error) {
 	content := int64(len(meta))
 	for _, b := range blobs {
 		content += int64(len(b))
@@ -138,6 +159,9 @@ func (s *Spool) begin() error {
 
 // putMark places a mark that tells of every segment before its own.
 func (s *Spool) putMark() (tick int64, err error) {
+	if err := s.placeRevoked(); err != nil {
+		return 0, err
+	}
 	if !s.j.fits(int64(len(s.mark()))) {
 		if err := s.begin(); err != nil {
 			return 0, err

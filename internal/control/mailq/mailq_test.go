@@ -282,6 +282,10 @@ func TestFlushSite(t *testing.T) {
 	if err == nil || err.Error() != `Flush service is not configured for destination "[near.test]"` {
 		t.Errorf("flush [near.test] = %v", err)
 	}
+	w.FlushSite = nil
+	if _, _, err := w.ask(t, "queue.flush", nil, "far.test"); err == nil || err.Error() != queue.ErrStopped.Error() {
+		t.Errorf("flush in a queue that does not run = %v, want %v", err, queue.ErrStopped)
+	}
 }
 
 func TestSummary(t *testing.T) {
