@@ -46,6 +46,8 @@ const (
 type Options struct {
 	// DNS asks the DNS. Without it that happens only when dns_servers is set.
 	DNS bool
+	// Time bounds the examination; 0: the constant Time.
+	Time time.Duration
 	// Progress is told how much of the work is done, from 0 to 1, and what is
 	// being looked at; nil: nobody wants to know. It may be called from several
 	// goroutines.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -29,8 +30,8 @@ func Examine(ctx context.Context, s *setup.Setup, o Options) []finding.Finding {
 // is kept for saying what was found.
 const patience = 250 * time.Millisecond
 
-// Run examines a whole configuration. The time is bounded by Time, or by ctx when
-// that ends earlier. A room that does not end by then is left alone with its work:
+// Run examines a whole configuration. The time is bounded by Options.Time, or by ctx
+// when that ends earlier. A room that does not end by then is left alone with its work:
 // what it has found until then counts.
 func Run(ctx context.Context, s *setup.Setup, o Options) Result {
 	return RunOn(ctx, inventory.New(s), o)
@@ -38,7 +39,7 @@ func Run(ctx context.Context, s *setup.Setup, o Options) Result {
 
 // RunOn is Run on an inventory that others ask too.
 func RunOn(ctx context.Context, i *inventory.Inventory, o Options) Result {
-	limit := time.Now().Add(Time)
+	limit := time.Now().Add(cmp.Or(o.Time, Time))
 	if d, ok := ctx.Deadline(); ok && d.Before(limit) {
 		limit = d
 	}

@@ -108,7 +108,7 @@ func runCheck(ctx context.Context, env Env, dir string, o checkOptions) (check.R
 
 // enoughMemory is what check and plan should do with on a host with a hundred
 // thousand addresses.
-const enoughMemory = 384 << 20
+const enoughMemory = 416 << 20
 
 // modestly makes the collector work harder when a command comes near enoughMemory:
 // beside a mail server, time is cheaper than memory.

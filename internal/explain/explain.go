@@ -21,7 +21,8 @@
 // Limits: what milters, policy servers and other hosts would say is not known. A
 // message that an alias sends on is followed, up to a depth of 10.
 //
-// It imports access, address, config, finding, origin, route and smtp.
+// It imports access, address, config, finding, origin, route, smtp and
+// golang.org/x/net/idna.
 package explain
 
 import (

@@ -23,8 +23,7 @@ package plan
 
 import (
 	"context"
-	"errors"
-	"sync"
+	"time"
 
 	"postern/internal/address"
 	"postern/internal/check"
@@ -128,27 +127,22 @@ func Compare(ctx context.Context, before, after *setup.Setup, o Options) (*Resul
 	return r, nil
 }
 
-// examine finds what is wrong in both, and prepares them for questions.
+// examineTime bounds the check of each side. What one side had no time for would seem
+// to be cured, so there is more of it than for check.
+const examineTime = time.Minute
+
+// examine finds what is wrong in both, and prepares them for questions: one after the
+// other, for a check uses all processors, and much memory.
 func examine(ctx context.Context, sides [2]*side, o Options) error {
-	var parts [2]float64
-	var errs [2]error
-	var mu sync.Mutex
-	var wait sync.WaitGroup
 	for n, s := range sides {
-		progress := func(part float64, what string) {
-			mu.Lock()
-			defer mu.Unlock()
-			parts[n] = part
-			o.Progress((parts[0]+parts[1])/2*checked, what)
+		progress := func(part float64, what string) { o.Progress((float64(n)+part)/2*checked, what) }
+		s.inventory = inventory.New(s.setup)
+		s.check = check.RunOn(ctx, s.inventory, check.Options{DNS: o.DNS, Time: examineTime, Progress: progress})
+		if err := s.prepare(ctx); err != nil {
+			return err
 		}
-		wait.Go(func() {
-			s.inventory = inventory.New(s.setup)
-			s.check = check.RunOn(ctx, s.inventory, check.Options{DNS: o.DNS, Progress: progress})
-			errs[n] = s.prepare(ctx)
-		})
 	}
-	wait.Wait()
-	return errors.Join(errors.Join(errs[:]...), ctx.Err())
+	return ctx.Err()
 }
 
 // prepare makes the explainer, which answers from memory where it can.

@@ -239,6 +239,9 @@ func (r *Router) virtual(ctx context.Context, a address.Address, tr *Trace) ([]a
 			if err != nil {
 				return nil, nil, tableExpansion(a, "virtual_alias_maps", err)
 			}
+			if tr != nil { // also of a result that is refused
+				tr.add("expand", "virtual_alias_maps", entry.Internal(), join(to), first(found.At))
+			}
 			for _, t := range to {
 				if len(t.Internal()) > r.p.addressLengthLimit {
 					return nil, nil, limit("unreasonable virtual_alias_maps result " + t.Internal()[:min(300, len(t.Internal()))] + "...")
@@ -258,7 +261,6 @@ func (r *Router) virtual(ctx context.Context, a address.Address, tr *Trace) ([]a
 				for range to[1:] {
 					vias = append(vias, via)
 				}
-				tr.add("expand", "virtual_alias_maps", entry.Internal(), join(to), first(found.At))
 			}
 		}
 	}

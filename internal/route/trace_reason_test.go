@@ -20,7 +20,7 @@ relocated_maps = inline:{gone@e.test=new@f.test}
 sender_dependent_default_transport_maps = inline:{ann@s.test=slow:[slow.test]}
 `
 	for _, tt := range []struct{ main, sender, to, transport, nexthop string }{
-		{"", "", "john@localhost", "local_transport", ""},
+		{"", "", "john@localhost", "local_transport", "local_transport"}, // local:$myhostname
 		{"", "", "x@alias.test", "", ""},
 		{"", "", "x@mbox.test", "virtual_transport", ""},
 		{"virtual_transport = lmtp:unix:box", "", "x@mbox.test", "virtual_transport", "virtual_transport"},
@@ -52,6 +52,17 @@ func TestLists(t *testing.T) {
 	}
 	if all := w.Router.Listed(context.Background(), "two.test"); len(all) != 2 || all[1].Class != route.VirtualMailbox {
 		t.Errorf("listed %+v", all)
+	}
+}
+
+// TestRefusedResult: the row whose result is too long is among the steps.
+func TestRefusedResult(t *testing.T) {
+	w := routetest.New(t, "virtual_alias_maps = inline:{a@b.test=123456789@c.test}\nvirtual_alias_address_length_limit = 10")
+	tr := &route.Trace{}
+	_, err := w.Router.Expand(context.Background(), []route.Recipient{{Address: address.Split("a@b.test")}}, tr)
+	last := tr.Steps[tr.Len()-1]
+	if err == nil || last.Op != "expand" || last.Result == nil || *last.Result != "123456789@c.test" || last.At == nil {
+		t.Errorf("%v, last step %+v", err, last)
 	}
 }
 

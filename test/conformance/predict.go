@@ -135,10 +135,10 @@ func (x explainer) arrival(f *foreseen, to explainedTo) {
 	vars := x.session.w.vars
 	switch {
 	case to.Reply.Code >= 500:
-		bounce := to.Address + " " + to.Reply.Enhanced
+		bounce := bounceOf(to.Address, to.Reply.Enhanced)
 		f.bounces = append(f.bounces, bounce)
 		if n := len(to.Via); n > 0 {
-			f.logged[bounce] = to.Via[n-1] + " " + to.Reply.Enhanced
+			f.logged[bounce] = bounceOf(to.Via[n-1], to.Reply.Enhanced)
 		}
 	case to.Reply.Code >= 400:
 	case to.Mailbox != "":
@@ -155,28 +155,49 @@ func (x explainer) arrival(f *foreseen, to explainedTo) {
 		f.skip = "a mailbox that nobody looks into"
 	case to.Transport == "discard", strings.HasSuffix(to.Reply.Text, " /dev/null"):
 	case strings.Contains(to.NextHop, vars["lmtp"]), strings.Contains(to.NextHop, vars["lmtptcp"]):
-		f.atSink("lmtp", to.Address)
+		x.atSink(f, "lmtp", to.Address)
 	case strings.Contains(to.NextHop, vars["sink"]):
-		f.atSink("smtp", to.Address)
+		x.atSink(f, "smtp", to.Address)
 	case strings.Contains(to.NextHop, vars["sink2"]):
-		f.atSink("smtp2", to.Address)
+		x.atSink(f, "smtp2", to.Address)
 	default:
 		f.skip = "a command, or a destination that is not there: " + to.Transport + " " + to.NextHop
 	}
 }
 
+// bounceOf is a bounce in the form of foreseen. Of a circle of local aliases Postfix
+// reports another member than Postern.
+func bounceOf(address, status string) string {
+	if status == "5.4.6" {
+		address = "*"
+	}
+	return address + " " + status
+}
+
 // atSink is what a sink does, see there.
-func (f *foreseen) atSink(name, address string) {
+func (x explainer) atSink(f *foreseen, name, address string) {
 	local, _, _ := strings.Cut(address, "@")
+	status := ""
 	switch {
 	case local == "tempfail":
+		return
 	case local == "permfail":
-		f.bounces = append(f.bounces, address+" 5.1.1")
+		status = "5.1.1"
 	case local == "overquota" && name == "lmtp":
-		f.bounces = append(f.bounces, address+" 5.2.2")
+		status = "5.2.2"
 	default:
 		f.arrivals = append(f.arrivals, name+" "+address)
+		return
 	}
+	if !x.session.soft() {
+		f.bounces = append(f.bounces, bounceOf(address, status))
+	}
+}
+
+// soft reports whether nothing is refused for good (soft_bounce).
+func (s *session) soft() bool {
+	text, _ := os.ReadFile(filepath.Join(s.w.dir, "main.cf"))
+	return strings.Contains(string(text), "\nsoft_bounce = yes\n")
 }
 
 // arrived is what became of each probe so far, in the form of foreseen.
@@ -188,7 +209,7 @@ func (s *session) arrived() []foreseen {
 			fails := failures(d.msg)
 			for _, one := range fails {
 				if one.action == "failed" {
-					f.bounces = append(f.bounces, one.final+" "+one.status)
+					f.bounces = append(f.bounces, bounceOf(one.final, one.status))
 				}
 			}
 			if fails == nil && d.refused == "" {
@@ -232,7 +253,7 @@ func (s *session) bounced() map[string]bool {
 	for _, name := range []string{"server.log", "maillog"} {
 		text, _ := os.ReadFile(filepath.Join(s.w.dir, name))
 		for _, m := range bouncedRE.FindAllStringSubmatch(string(text), -1) {
-			all[unquote(m[1])+" "+m[2]] = true
+			all[bounceOf(unquote(m[1]), m[2])] = true
 		}
 	}
 	return all

@@ -260,6 +260,9 @@ func (s *session) byProbe() [][]delivery {
 	}
 	parts := make([][]delivery, len(s.probes)+1)
 	for _, d := range list {
+		if d.refused != "" && d.msg == "" && d.from == "" {
+			continue // a question without a message, as check asks an LMTP server, or a report that bounced
+		}
 		i := owner(d, s.probes)
 		parts[i] = append(parts[i], d)
 	}

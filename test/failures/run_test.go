@@ -167,7 +167,7 @@ func answer(key, want string, e *explain.Explanation) string {
 	case "transport":
 		return ofRecipients(e, func(r explain.Recipient) string { return r.Transport })
 	case "nexthop":
-		return ofRecipients(e, func(r explain.Recipient) string { return r.Nexthop })
+		return ofRecipients(e, func(r explain.Recipient) string { return r.NextHop })
 	case "mailbox":
 		return ofRecipients(e, func(r explain.Recipient) string { return r.Mailbox })
 	case "near":

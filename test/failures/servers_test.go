@@ -67,7 +67,7 @@ func (c *testCase) dns(t *testing.T) string {
 	if f == nil {
 		return ""
 	}
-	return dnstest.Start(t, f.text).Addr
+	return dnstest.Start(t, "$TTL 300\n"+f.text).Addr
 }
 
 // lmtp starts the LMTP server of a case, on a socket and on a port, and returns the
