@@ -46,6 +46,9 @@ const (
 type Options struct {
 	// DNS asks the DNS. Without it that happens only when dns_servers is set.
 	DNS bool
+	// Silent asks no mail server and no DNS: what is not there yet when a host
+	// starts is no fault of the configuration.
+	Silent bool
 	// Time bounds the examination; 0: the constant Time.
 	Time time.Duration
 	// Progress is told how much of the work is done, from 0 to 1, and what is
@@ -70,13 +73,17 @@ type room struct {
 
 // rooms are all families of checks: what they look at, Examine, Address.
 func rooms(o Options) []room {
-	return []room{
+	boxes, dns := mailboxes.Room{ServerTime: ServerTime, Silent: o.Silent}, names.Room{Always: o.DNS}
+	list := []room{
 		{"addresses", addresses.Examine, addresses.Address},
 		{"tables", tables.Examine, tables.Address},
 		{"settings", settings.Examine, nil},
-		{"mailboxes and mailbox servers", mailboxes.Room{ServerTime: ServerTime}.Examine, mailboxes.Room{ServerTime: ServerTime}.Address},
-		{"names in the DNS", names.Room{Always: o.DNS}.Examine, names.Room{Always: o.DNS}.Address},
+		{"mailboxes and mailbox servers", boxes.Examine, boxes.Address},
 	}
+	if !o.Silent {
+		list = append(list, room{"names in the DNS", dns.Examine, dns.Address})
+	}
+	return list
 }
 
 // Address fills in the findings of an explained address.

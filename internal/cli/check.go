@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +18,9 @@ import (
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	json bool
-	dns  bool
+	json    bool
+	dns     bool
+	serving time.Duration // serve asks: it waits as long, and other servers are left in peace; 0: somebody else
 }
 
 // newCheck examines a configuration. Exit status: 0 no error was found, 1 one was,
@@ -29,6 +31,10 @@ func newCheck(env Env) *cobra.Command {
 	var o checkOptions
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&o.dns, "dns", false, "ask the DNS too")
+	cmd.Flags().DurationVar(&o.serving, "serving", 0, "how long serve waits for the answer")
+	if err := cmd.Flags().MarkHidden("serving"); err != nil {
+		panic(err)
+	}
 	code := cmd.Flags().String("explain", "", "print the manual's page of a code, VD101 to VD517")
 	wrongCall(cmd, env, couldNotRun)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -97,7 +103,7 @@ func runCheck(ctx context.Context, env Env, dir string, o checkOptions) (check.R
 		return check.Result{}, err
 	}
 	defer s.Close()
-	result := check.Run(ctx, s, check.Options{DNS: o.dns, Progress: bar.at})
+	result := check.Run(ctx, s, check.Options{DNS: o.dns, Silent: o.serving > 0, Time: o.serving, Progress: bar.at})
 	bar.end()
 	if o.json {
 		return result, toJSON(env.Stdout).Encode(result)

@@ -334,6 +334,9 @@ func (t *mapTool) dump(ctx context.Context) error {
 	out := bufio.NewWriterSize(t.env.Stdout, blockSize)
 	defer out.Flush()
 	for e, err := range rows.All(ctx) {
+		if errors.Is(err, table.ErrNotListed) {
+			return fmt.Errorf("table %s: sequence operation is not supported", opened.Name())
+		}
 		if err != nil {
 			return queryError("sequence", opened, err)
 		}

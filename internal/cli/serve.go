@@ -39,7 +39,14 @@ func newServe(env Env) *cobra.Command {
 		defer signal.Stop(hup)
 		o := server.Options{Dir: abs, LogToTTY: *tty, HelperFD: *helperFD, Reload: hup}
 		if o.HelperFD == 0 {
-			o.Examine = examine(abs, *strict)
+			if !cmd.Flags().Changed("config") && env.Getenv("MAIL_CONFIG") == "" {
+				fmt.Fprintf(env.Stderr, "postern: the configuration is %s; -c DIR names another\n", abs)
+			}
+			say := env.Stderr
+			if *tty {
+				say = nil // who reads the log there has it
+			}
+			o.Examine = examine(abs, *strict, say)
 			separated, err := server.Separated(abs)
 			if err != nil {
 				return err

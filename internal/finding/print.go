@@ -3,6 +3,8 @@ package finding
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -51,12 +53,25 @@ func (f Finding) Print(w io.Writer, colour bool) {
 // placeOf is a place and what is written there.
 func placeOf(at origin.At) (name, text string) {
 	switch {
+	case len(at.Row) > 0:
+		return at.String(), columns(at.Row)
 	case at.Table != "":
 		return at.String(), at.Query
 	case at.Line == 0 && at.Parameter != "":
 		return at.Parameter + ", which is not written in main.cf", at.Text
 	}
 	return at.String(), at.Text
+}
+
+// columns are those of a row that have a value, in alphabetical order.
+func columns(row map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(row)) {
+		if row[name] != "" {
+			list = append(list, name+" = "+row[name])
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // Printable keeps text on its line, and shows that there is something that cannot be

@@ -51,7 +51,10 @@ func circle(hops []*hop, e *route.ExpansionError) (rows []*hop, limit string) {
 	default:
 		limit = "virtual_alias_address_length_limit"
 	}
-	largest := hops[0] // without a row there is nothing to expand
+	if len(hops) == 0 {
+		return nil, limit // the address itself is beyond the limit
+	}
+	largest := hops[0]
 	for _, h := range hops {
 		if len(h.to) > len(largest.to) {
 			largest = h

@@ -180,10 +180,11 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 	n := note{code: "VD208", severity: finding.Error, domain: address.Fold(e.address.Domain), name: e.address.Internal(),
 		at: []origin.At{e.by.place(g)}}
 	if address.Fold(e.sender) == address.Fold(e.address.Internal()) {
-		n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted")
-		n.fix = fmt.Sprintf("add %s to %s, or take out the row %v", e.address, recipientMaps(e.class), n.at[0].RelativeTo(g.setup.Dir))
-		g.notes.add(n)
-		return
+		if !strings.HasPrefix(e.by.key, "@") {
+			g.selfOnly(e, n)
+			return
+		}
+		e.sender = e.by.key // a catch-all that catches its own target
 	}
 	n.near = g.list.Near(ctx, e.address.Internal())
 	n.message = func(names string, _ int) string {
@@ -192,6 +193,13 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 	if n.fix = fmt.Sprintf("add %s to %s, or take it out of the row for %s", e.address, recipientMaps(e.class), shown(e.sender)); len(n.near) > 0 {
 		n.fix = fmt.Sprintf("write %s in the place of %s, or add %[2]s to %s", n.near[0], e.address, recipientMaps(e.class))
 	}
+	g.notes.add(n)
+}
+
+// selfOnly is VD208, case (b).
+func (g *graph) selfOnly(e end, n note) {
+	n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted")
+	n.fix = fmt.Sprintf("add %s to %s, or take out the row %v", e.address, recipientMaps(e.class), n.at[0].RelativeTo(g.setup.Dir))
 	g.notes.add(n)
 }
 
@@ -214,7 +222,8 @@ func (g *graph) sameUser(ctx context.Context, e end) bool {
 	asked := address.Split(e.sender)
 	user, _ := g.router.Extension(asked.Local)
 	local := address.Fold(e.address.Local)
-	if local != address.Fold(asked.Local) && local != address.Fold(user) || e.by.parameter == "alias_maps" {
+	if local != address.Fold(asked.Local) && local != address.Fold(user) || e.by.parameter == "alias_maps" ||
+		address.Fold(asked.Domain) == address.Fold(e.address.Domain) {
 		return false
 	}
 	return strings.HasPrefix(e.by.key, "@") || g.isGeneral(ctx, asked.Domain, e.by)

@@ -64,6 +64,11 @@ func (g *graph) isVeiledDomain(ctx context.Context, domain string) bool {
 			return true
 		}
 	}
+	for _, d := range g.list.Domains(ctx) {
+		if d.Name != domain && meant(d.Name) == domain {
+			return true
+		}
+	}
 	for _, p := range g.settings.Warnings() {
 		if !p.Kind.Miswritten() {
 			continue

@@ -3,6 +3,7 @@ package mailboxes
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"postern/internal/address"
 	"postern/internal/explain"
@@ -12,7 +13,7 @@ import (
 
 // files looks at all mailboxes that virtual(8) would write.
 func (x *examination) files(ctx context.Context) []finding.Finding {
-	f := x.newFiles()
+	f := x.newFiles(ctx)
 	f.all = true
 	f.domains(ctx)
 	if !f.used {
@@ -30,7 +31,7 @@ func (x *examination) files(ctx context.Context) []finding.Finding {
 
 // fileOf looks at the mailboxes of one explained address.
 func (x *examination) fileOf(ctx context.Context, e *explain.Explanation) []finding.Finding {
-	f := x.newFiles()
+	f := x.newFiles(ctx)
 	wanted := map[string]bool{}
 	for _, r := range e.Recipients {
 		if x.services[r.Transport] == "virtual" {
@@ -60,10 +61,11 @@ type files struct {
 	blocked blocked
 }
 
-func (x *examination) newFiles() *files {
+func (x *examination) newFiles(ctx context.Context) *files {
 	s := x.i.Setup.Settings
 	f := &files{x: x, router: x.router, places: newPlaces(x.router), dir: s.String("virtual_mailbox_base")}
 	f.paths = newPaths(f.dir, s.String("virtual_mailbox_format") == "auto", x.name)
+	f.paths.gone = func(a address.Address) bool { return x.elsewhere(ctx, a) }
 	f.judge = newJudge(s.Bool("strict_mailbox_ownership"))
 	f.owners = owners{files: f, groups: map[string]*ownerFault{}}
 	f.blocked = blocked{files: f, groups: map[string]*block{}}
@@ -74,6 +76,13 @@ func (x *examination) newFiles() *files {
 func (x *examination) name(a address.Address) address.Address {
 	a.Local, _ = x.router.Extension(a.Local)
 	return a
+}
+
+// elsewhere reports an address whose aliases lead to others and not to itself. One
+// that cannot be expanded stays where it is.
+func (x *examination) elsewhere(ctx context.Context, a address.Address) bool {
+	list, err := x.router.Expand(ctx, []route.Recipient{{Address: a}}, nil)
+	return err == nil && !slices.ContainsFunc(list, func(r route.Recipient) bool { return r.Address.Equal(a) })
 }
 
 // domains looks whether virtual(8) delivers at all.

@@ -95,6 +95,7 @@ type paths struct {
 	base string
 	auto bool
 	name func(address.Address) address.Address // without the extension
+	gone func(address.Address) bool            // an alias takes its mail elsewhere; nil: none does
 
 	owner  map[string]row // who has a path: the first
 	groups []*flawed
@@ -126,7 +127,7 @@ func (p *paths) look(r row) bool {
 
 // alone notes whose the path of a row is, and reports whether nobody else has it. A
 // user with and without an extension is one user; a row for all users of a domain may
-// lead to one of them.
+// lead to one of them, and one whose mail goes elsewhere by an alias has no mailbox.
 func (p *paths) alone(r row) bool {
 	if r.all {
 		return true
@@ -137,7 +138,11 @@ func (p *paths) alone(r row) bool {
 		p.owner[path] = r
 		return true
 	}
-	if p.name(other.addr).Equal(p.name(r.addr)) {
+	switch {
+	case p.name(other.addr).Equal(p.name(r.addr)), p.gone != nil && p.gone(r.addr):
+		return true
+	case p.gone != nil && p.gone(other.addr):
+		p.owner[path] = r
 		return true
 	}
 	p.add(shared, r, other)

@@ -28,9 +28,10 @@ func (x *examination) written() {
 	faults := append(config.Faults(x.Setup.Fault), x.faults...)
 	for _, f := range faults {
 		x.wrong[f.At.Parameter] = true
-		if !torn[f.At.String()] && !errors.Is(f, access.ErrRelayControl) { // which relay has
-			x.report(refused(f))
+		if torn[f.At.String()] || errors.Is(f, access.ErrRelayControl) || f.At.Parameter == "virtual_mailbox_base" {
+			continue // the last two are findings of their own: VD510 and VD305
 		}
+		x.report(refused(f))
 	}
 	if x.Setup.Fault != nil && len(faults) == 0 {
 		x.report(refused(&config.Fault{At: origin.At{File: filepath.Join(x.Setup.Dir, "main.cf")}, Err: x.Setup.Fault}))

@@ -32,8 +32,8 @@ func (x *examination) asked(ctx context.Context, t *inventory.Table) bool {
 	if err == nil || ctx.Err() != nil {
 		return err == nil
 	}
-	if typ, _ := parts(t); typ == "fail" || len(t.Problems) > 0 && isProblem(t, err) {
-		return typ != "fail" // it fails on purpose, or its lines tell why
+	if len(t.Problems) > 0 && isProblem(t, err) {
+		return true // its lines tell why
 	}
 	x.add(x.failure(t, err))
 	return false
@@ -199,6 +199,8 @@ func advice(t *inventory.Table, err error) string {
 		return fmt.Sprintf("let the mail server read the file: chgrp postfix %s, chmod 640 %s", name, name)
 	case t.Query != nil || strings.Contains(err.Error(), "query failed"):
 		return fmt.Sprintf("correct the query in %s; \"postmap -q ADDRESS %s\" tries it", name, t.Spec)
+	case typ == "fail":
+		return fmt.Sprintf("take %s out of %s: it is a table that always fails", t.Spec, parameters(t))
 	case typ == "tcp" || typ == "socketmap":
 		return fmt.Sprintf("start the server of %s, or take it out of %s", t.Spec, parameters(t))
 	}

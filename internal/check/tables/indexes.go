@@ -18,7 +18,7 @@ import (
 )
 
 // indexes examines the index of a table and its text. It returns false when neither
-// is there: nothing else can be said of the table then.
+// can be read: nothing else can be said of the table then.
 func (x *examination) indexes(ctx context.Context, t *inventory.Table) bool {
 	typ, name := parts(t)
 	format, ok := builtin.Formats()[typ]
@@ -34,6 +34,7 @@ func (x *examination) indexes(ctx context.Context, t *inventory.Table) bool {
 		return false
 	case errors.Is(indexErr, fs.ErrNotExist) && sourceErr == nil:
 		x.missing(t, path, format.Suffix)
+		return x.fromText() // else it cannot be asked, which has been said
 	case indexErr != nil:
 		return true // it cannot be looked at, which asking will show
 	default:

@@ -165,8 +165,11 @@ func (x *examination) reportNever(t *inventory.Table, why string, rows []table.E
 	for _, row := range rows[:min(len(rows), finding.MaxPlaces)] {
 		f.At, f.Near = append(f.At, row.At), append(f.Near, row.Key)
 	}
-	f.Near = f.Near[:min(len(f.Near), 5)]
 	one := rows[0]
+	f.Near = f.Near[:min(len(f.Near), 5)]
+	if why == unicodes {
+		f.Near = append([]string{meant(one.Key)}, f.Near...) // in a file both forms look right
+	}
 	more := ""
 	if len(rows) > 1 {
 		more = fmt.Sprintf(", and neither can %s more", counted(len(rows)-1, "row", "rows"))

@@ -20,7 +20,7 @@ func (x *examination) shape(ctx context.Context, t *inventory.Table) {
 	x.problems(t, nil)
 	x.unquoted(t)
 	x.empty(ctx, t)
-	x.several(ctx, t)
+	x.several(ctx, t, nil)
 }
 
 // problems reports the lines of a text that a table does not have, or has in vain;
@@ -187,8 +187,8 @@ func (x *examination) needsOne(t *inventory.Table) string {
 const maxAsked = 50
 
 // several reports keys that several rows of a database have, where one value is
-// needed.
-func (x *examination) several(ctx context.Context, t *inventory.Table) {
+// needed; with keys only those.
+func (x *examination) several(ctx context.Context, t *inventory.Table, only map[string]bool) {
 	parameter := x.needsOne(t)
 	if t.Query == nil || parameter == "" {
 		return
@@ -197,6 +197,9 @@ func (x *examination) several(ctx context.Context, t *inventory.Table) {
 	var keys []string
 	var at []origin.At
 	for n, row := range t.Entries {
+		if only != nil && !only[meant(row.Key)] {
+			continue
+		}
 		one, known := first[row.Key]
 		if !known {
 			first[row.Key] = int32(n)

@@ -85,6 +85,7 @@ func Address(ctx context.Context, i *inventory.Inventory, e *explain.Explanation
 		if m == nil || ctx.Err() != nil {
 			continue
 		}
+		x.several(ctx, t, m.keys)
 		if m.failed {
 			x.met(ctx, t)
 			continue
