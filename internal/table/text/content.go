@@ -19,6 +19,7 @@ import (
 // Options say how a file is read.
 type Options struct {
 	Alias bool // "name: value" (aliases(5))
+	Loose bool // with Alias: "name value" too, as Postfix reads a texthash: of aliases
 	Fold  bool // fold keys
 	UTF8  bool // leave out lines that are not UTF-8, and fold more than ASCII letters (smtputf8_enable)
 	Last  bool // of several rows for one key the last counts, without a warning
@@ -30,6 +31,7 @@ type Content struct {
 
 	path  string
 	alias bool
+	loose bool
 	fold  bool
 	utf8  bool
 	arena string // all logical lines, one after the other
@@ -83,7 +85,7 @@ func Parse(path string, data []byte, o Options) (*Content, error) {
 	if uint64(len(data)) > math.MaxUint32 {
 		return nil, fmt.Errorf("%s: larger than 4 GiB", path)
 	}
-	c := &Content{path: path, alias: o.Alias, fold: o.Fold, utf8: o.UTF8, keys: keys{seed: maphash.MakeSeed()}}
+	c := &Content{path: path, alias: o.Alias, loose: o.Loose, fold: o.Fold, utf8: o.UTF8, keys: keys{seed: maphash.MakeSeed()}}
 	suspicious := o.UTF8 && !utf8.Valid(data)
 	c.scan(data)
 	c.buildIndex(o, suspicious)
@@ -193,10 +195,14 @@ func (c *Content) key(r row) string {
 // split cuts a logical line. A line that is left out has no value; complaint is
 // what there is to say.
 func (c *Content) split(text string) (key, value string, kind Kind, complaint string) {
-	if c.alias {
+	if c.alias && !c.loose {
 		return splitAlias(text)
 	}
-	return splitRow(text)
+	key, value, kind, complaint = splitRow(text)
+	if c.alias && (kind == AliasFile || strings.HasPrefix(value, ":")) {
+		return splitAlias(text)
+	}
+	return key, value, kind, complaint
 }
 
 func (c *Content) problem(kind Kind, r row, text string) {

@@ -95,7 +95,7 @@ func Open(o *table.Opener, typ, name string, use table.Use) (*Table, error) {
 
 func open(o *table.Opener, typ, name string, use table.Use, strict bool) (*Table, error) {
 	path := o.Path(name)
-	options := Options{Alias: use.AliasSyntax, Fold: use.Fold, UTF8: o.UTF8}
+	options := Options{Alias: use.AliasSyntax, Loose: typ == "texthash", Fold: use.Fold, UTF8: o.UTF8}
 	file, err := table.OpenFile(o, path, func(data []byte) (*Content, error) {
 		c, err := Parse(path, data, options)
 		if err != nil {
