@@ -18,6 +18,9 @@ import (
 	_ "modernc.org/sqlite" // the driver of the example's sqlite table
 
 	"database/sql"
+
+	"postern/internal/table/builtin"
+	"postern/internal/table/index"
 )
 
 // example is the configuration that init writes.
@@ -90,7 +93,24 @@ func writeExample(ctx context.Context, dir, listen string) error {
 	if err := writeDatabase(ctx, filepath.Join(dir, "mail.db")); err != nil {
 		return err
 	}
+	if err := buildIndexes(ctx, dir); err != nil {
+		return err
+	}
 	return writeTemplate(dir, "main.cf", v)
+}
+
+// buildIndexes does what postmap and postalias would: Postfix needs the indexes, and
+// Postern says so where one is missing.
+func buildIndexes(ctx context.Context, dir string) error {
+	for _, name := range []string{"aliases", "virtual", "virtual_mailbox_domains", "virtual_mailbox_users"} {
+		path := filepath.Join(dir, name)
+		b := &index.Builder{Format: builtin.Formats()["hash"], Name: "hash:" + path, Path: path, Fold: true, UTF8: true,
+			Alias: name == "aliases"}
+		if err := b.Rebuild(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeMail makes the directories for mailboxes. What root starts delivers as other

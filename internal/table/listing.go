@@ -11,8 +11,27 @@ import (
 // Entry is one row of an enumerable table.
 type Entry struct {
 	Key, Value string // the key as stored: capitals, blanks and all, unless the table folds keys as it reads them
-	At         origin.At
+	Places     Places // says where it is written, for its number; nil: nobody knows
+	Number     int
 }
+
+// At is where the row is written. It is made anew each time.
+func (e Entry) At() origin.At {
+	if e.Places == nil {
+		return origin.At{}
+	}
+	return e.Places.At(e.Number)
+}
+
+// Places say where the rows of a table are written, by their numbers. Of many rows
+// few are ever blamed.
+type Places interface{ At(number int) origin.At }
+
+// Place is the same for every number.
+type Place origin.At
+
+// At is the place.
+func (p Place) At(int) origin.At { return origin.At(p) }
 
 // ErrNotListed ends the rows of a table that cannot be listed, or not to the end:
 // a query whose shape does not allow it, too many rows. The table works all the

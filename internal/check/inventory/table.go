@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync"
 
 	"postern/internal/address"
@@ -90,7 +91,14 @@ func (t *Table) describe() {
 	}
 }
 
+// marks are the records that postalias(1) adds for NIS and for sendmail. They are
+// nobody's addresses.
+var marks = []string{"YP_LAST_MODIFIED", "YP_MASTER_NAME", "@"}
+
 func (t *Table) add(e table.Entry) {
+	if slices.Contains(marks, e.Key) {
+		return
+	}
 	key := address.Fold(e.Key)
 	t.keys[key] = append(t.keys[key], int32(len(t.Entries)))
 	t.Entries = append(t.Entries, e)
