@@ -23,7 +23,7 @@ build:
 # Everything: format, vet, staticcheck, tests with the race detector, the real
 # Postfix beside us, kills under load, each fuzz target for a while.
 test: packages check build
-	$(GO) test -count=1 -timeout 15m ./test/conformance/... ./test/integration/... ./test/script/... ./test/tables/...
+	$(GO) test -count=1 -timeout 15m ./test/conformance/... ./test/failures/... ./test/integration/... ./test/script/... ./test/tables/...
 	$(GO) test -count=1 -timeout 15m -v -run '^TestPowerCut$$' ./internal/spool/ -args -spool.cuts=1000 | grep -v '/cut='
 	$(GO) test -count=1 -timeout 15m -v -run '^TestKill$$' ./internal/spool/ ./test/crash/ | grep -v '/kill='
 	$(MAKE) fuzz FUZZTIME=20000x
@@ -42,6 +42,7 @@ conformance: build
 bench: packages build
 	$(GO) run ./bench
 	$(GO) run ./bench/tables
+	$(GO) run ./bench/check
 	$(GO) test -run '^$$' -bench . ./internal/table/sql
 
 # The long forms of the sampled tests.
@@ -49,6 +50,8 @@ soak: packages build
 	$(GO) test -count=1 -v -timeout 3h -run '^TestPowerCut$$' ./internal/spool/ -args -spool.cuts=10000 | grep -v '/cut='
 	$(GO) test -count=1 -v -timeout 1h -run '^TestMillion$$' ./internal/spool/ -args -spool.million=1000000
 	POSTERN_SOAK=1 $(GO) test -count=1 -v -timeout 3h ./test/crash/ ./test/tables/
+	POSTERN_SOAK=1 $(GO) test -count=1 -v -timeout 1h -run '^TestExplainIsReality$$' ./test/conformance/
+	POSTERN_SOAK=1 $(GO) test -count=1 -v -run '^TestIdleSessions$$' ./internal/smtpd/
 
 # Every fuzz target for FUZZTIME, a minute unless told otherwise. A count of inputs,
 # 20000x, cannot end in the middle of one: with a time the fuzzer now and then

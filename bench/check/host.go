@@ -44,11 +44,6 @@ func writeMain(dir, domains, boxes, aliases string) error {
 	if err := os.Chown(base, uid, uid); os.Getuid() == 0 && err != nil {
 		return err
 	}
-	for _, d := range []string{filepath.Dir(dir), dir} { // the owner of the mailboxes has to get there
-		if err := os.Chmod(d, 0o755); err != nil {
-			return err
-		}
-	}
 	return os.WriteFile(filepath.Join(dir, "main.cf"), fmt.Appendf(nil, mainCF, dir, domains, boxes, aliases, uid), 0o644)
 }
 

@@ -63,6 +63,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
+	if err = os.Chmod(b.dir, 0o755); err != nil { // the owner of the mailboxes has to get there
+		return err
+	}
 	fmt.Printf("%d addresses in %d domains, %d aliases\n\n%-10s %-6s %8s %8s %9s\n", b.domains*b.mailboxes, b.domains, b.domains*b.aliases,
 		"tables", "", "seconds", "CPU", "peak MiB")
 	for _, kind := range []struct {
@@ -70,7 +73,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		write func(dir string, h host) (changed string, err error)
 	}{{"text", writeText}, {"sqlite", writeSQLite}} {
 		dir := filepath.Join(b.dir, kind.name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 			return err
 		}
 		with, err := kind.write(dir, b.host)

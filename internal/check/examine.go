@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern/internal/check/inventory"
+	"postern/internal/check/settings"
 	"postern/internal/finding"
 	"postern/internal/setup"
 )
@@ -16,6 +17,7 @@ type Result struct {
 	Findings   []finding.Finding `json:"findings"`
 	Summary    Summary           `json:"summary"`
 	Unfinished []string          `json:"unfinished,omitempty"` // what was not looked at to the end, for want of time
+	Notes      []string          `json:"notes,omitempty"`      // what a server warns of and no code fits
 }
 
 // Failed says whether there is a finding that is an error.
@@ -51,7 +53,9 @@ func RunOn(ctx context.Context, i *inventory.Inventory, o Options) Result {
 	x.begin(rooms(o))
 	x.start(ctx, i)
 	x.wait(leave)
-	return x.result()
+	r := x.result()
+	r.Notes = settings.Notes(i.Setup)
+	return r
 }
 
 // examination is the work of all rooms on one configuration.

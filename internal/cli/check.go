@@ -114,7 +114,7 @@ func runCheck(ctx context.Context, env Env, dir string, o checkOptions) (check.R
 
 // enoughMemory is what check and plan should do with on a host with a hundred
 // thousand addresses.
-const enoughMemory = 416 << 20
+const enoughMemory = 352 << 20
 
 // modestly makes the collector work harder when a command comes near enoughMemory:
 // beside a mail server, time is cheaper than memory.
@@ -136,6 +136,9 @@ func colours(env Env, w io.Writer) bool {
 // printResult writes what was found for people.
 func printResult(w io.Writer, r check.Result, colour bool) {
 	printFindings(w, r.Findings, colour)
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
 	if len(r.Unfinished) > 0 {
 		fmt.Fprintf(w, "not examined to the end, the time was over: %s\n", strings.Join(r.Unfinished, ", "))
 	}

@@ -340,7 +340,7 @@ func (t *mapTool) dump(ctx context.Context) error {
 		if err != nil {
 			return queryError("sequence", opened, err)
 		}
-		value, err := t.value(opened, e.Key, e.Value, e.At.Line)
+		value, err := t.value(opened, e.Key, e.Value, e.At().Line)
 		if errors.Is(err, errBase64) {
 			t.log.Warningf("%v", err)
 			continue

@@ -70,7 +70,7 @@ func (c *comparison) compare(ctx context.Context, s subject) *Change {
 	if c.affected != nil && !c.affected.has(s.text) {
 		return nil
 	}
-	before, after := fate(c.sides[0].explainer.Fate(ctx, s.text)), fate(c.sides[1].explainer.Fate(ctx, s.text))
+	before, after := fate(c.sides[0].fates.Fate(ctx, s.text)), fate(c.sides[1].fates.Fate(ctx, s.text))
 	if before.same(after) {
 		return nil
 	}

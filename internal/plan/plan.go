@@ -86,6 +86,7 @@ type side struct {
 	setup     *setup.Setup
 	inventory *inventory.Inventory
 	explainer *explain.Explainer // nil: no address can be followed
+	fates     *explain.Explainer // the same without places
 	check     check.Result
 }
 
@@ -111,7 +112,8 @@ func Compare(ctx context.Context, before, after *setup.Setup, o Options) (*Resul
 		return nil, err
 	}
 	r := &Result{Changes: []Change{}}
-	r.New, r.Cured = difference(sides[0].findings(), sides[1].findings())
+	drafts := sides[1].setup.Opener.Replace
+	r.New, r.Cured = difference(sides[0].findings(drafts), sides[1].findings(drafts))
 	r.Unfinished = append(sides[0].check.Unfinished, sides[1].check.Unfinished...)
 	if sides[0].explainer == nil || sides[1].explainer == nil {
 		return r, nil
@@ -154,6 +156,14 @@ func (s *side) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.explainer = &explain.Explainer{Dir: shot.Dir, Settings: shot.Service, Router: shot.Router, Policy: shot.Policy, Sender: sender}
+	brief, err := s.inventory.Verdicts(ctx)
+	if err != nil {
+		return err
+	}
+	s.explainer, s.fates = explainer(shot), explainer(brief)
 	return nil
+}
+
+func explainer(s *setup.Setup) *explain.Explainer {
+	return &explain.Explainer{Dir: s.Dir, Settings: s.Service, Router: s.Router, Policy: s.Policy, Sender: sender}
 }

@@ -176,6 +176,29 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// TestDraft: that nobody has run postmap on a draft is no finding, and that the index
+// of the file it replaces is old is not cured by it.
+func TestDraft(t *testing.T) {
+	config := sound().with("main.cf", "texthash:{dir}/boxes", "hash:{dir}/boxes")
+	before := config.open(t, setup.Options{})
+	draft := filepath.Join(before.Dir, "boxes.new")
+	text, err := os.ReadFile(filepath.Join(before.Dir, "boxes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(draft, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	after, err := setup.Open(context.Background(), before.Dir, setup.Options{Replace: map[string]string{before.Dir + "/boxes": draft}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer after.Close()
+	if r := compare(t, before, after, plan.Options{}); len(r.Changes)+len(r.New)+len(r.Cured) > 0 {
+		t.Errorf("changes %v, new %v, cured %v", r.Changes, r.New, r.Cured)
+	}
+}
+
 // TestFindings compares findings whose lines have moved.
 func TestFindings(t *testing.T) {
 	loop := sound().with("virtual", "sales@one.test ann@one.test", "sales@one.test all@one.test")

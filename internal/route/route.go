@@ -206,6 +206,15 @@ func (r *Router) openLists(ctx context.Context, o Options) {
 	}
 }
 
+// UpTo returns a router that gives up an address after n aliases one behind the
+// other, where r goes on to virtual_alias_recursion_limit: for those who look for
+// circles. It shares everything else with r.
+func (r *Router) UpTo(n int) *Router {
+	shallow := *r
+	shallow.p.recursionLimit = min(n, r.p.recursionLimit)
+	return &shallow
+}
+
 // Rewrite completes an address in the local context: source routes, missing
 // domains, bang paths and the percent hack (postconf append_at_myorigin and
 // its neighbours).

@@ -83,12 +83,25 @@ type Ruled interface {
 	Rules() []Rule
 }
 
+// Finder finds the entries that have a key, without regard to case: the first, and how
+// many there are.
+type Finder func(key string) (first Entry, count int)
+
 // Memorable is the optional power to answer from rows that were listed before.
 type Memorable interface {
 	// Remember returns a table that answers from all the rows that All yielded.
-	// Where these do not say for sure what a lookup would, it asks other: the
-	// same table, opened for the use at hand. ok is false when they never do.
-	Remember(rows []Entry, other Table) (t Table, ok bool)
+	// find returns the first of those whose key is this one without regard to
+	// case, and how many there are. Where the rows do not say for sure what a
+	// lookup would, the table asks other: the same table, opened for the use at
+	// hand. ok is false when they never do.
+	Remember(rows []Entry, find Finder, other Table) (m Memory, ok bool)
+}
+
+// Memory is a table that answers from rows that were listed before.
+type Memory interface {
+	Table
+	// Brief is the same without the places of answers.
+	Brief() Memory
 }
 
 // Wrapper is a table in front of another one.

@@ -45,6 +45,7 @@ func TestExamples(t *testing.T) {
 func examined(t *testing.T, example string) []finding.Finding {
 	t.Helper()
 	c := exampleCase(example)
+	c.files[0].text = host(c.files[0].text, nil) + c.files[0].text
 	p := c.layOut(t)
 	out, _ := p.postern(t, "check", "-c", p.dir, "--json")
 	var result struct{ Findings []finding.Finding }
@@ -69,7 +70,6 @@ func exampleCase(example string) *testCase {
 		}
 		c.files[n].text += paths.Replace(line)
 	}
-	c.files[0].text = host(c.files[0].text, nil) + c.files[0].text
 	return c
 }
 

@@ -19,8 +19,8 @@ func TestThreeKinds(t *testing.T) {
 	page, err := os.ReadFile(name)
 	must(t, err)
 	parts := strings.Split(string(page), "```\n") // text, block, text, ...
-	c := exampleCase(strings.Replace("\n"+strings.ReplaceAll(parts[1], "static:5000", "static:{uid}"), "\n", "\n    ", -1))
-	c.files[0].text = c.files[0].text[len(host(c.files[0].text, nil)):] // the page says all of it
+	config := strings.NewReplacer("uid_maps = static:5000", "uid_maps = static:{uid}", "gid_maps = static:5000", "gid_maps = static:{gid}", "\n", "\n    ")
+	c := exampleCase("    " + config.Replace(parts[1]))
 	p := c.layOut(t)
 	for n := 3; n < len(parts); n += 2 {
 		command, _, _ := strings.Cut(parts[n], "\n")

@@ -51,11 +51,14 @@ import (
 // configuration. Without a router, which a configuration may be too broken to have,
 // it has nothing to say.
 func Examine(ctx context.Context, i *inventory.Inventory, report finding.Report) {
-	s, err := i.Snapshot(ctx)
-	if err != nil || s.Router == nil {
+	s, _ := i.Snapshot(ctx) // a policy that cannot be made is no matter of addresses
+	if s.Router == nil {
 		return
 	}
 	g := newGraph(ctx, i, s)
+	if quick, _ := i.Verdicts(ctx); quick.Router != nil {
+		g.verdicts = quick.Router.UpTo(fewAliases)
+	}
 	g.examineDomains(ctx)
 	g.examineRows(ctx)
 	g.examineAddresses(ctx)
@@ -87,6 +90,8 @@ type graph struct {
 	setup     *setup.Setup // answers questions; its rows are those of list
 	settings  *config.Settings
 	router    *route.Router
+	shallow   *route.Router // the same, which soon gives up a chain of aliases
+	verdicts  *route.Router // and does not say where an answer is written
 	delimiter address.Delimiter
 	maps      map[string]*table.Maps
 	notes     notes
@@ -104,7 +109,7 @@ var asked = []string{
 
 func newGraph(ctx context.Context, i *inventory.Inventory, s *setup.Setup) *graph {
 	g := &graph{
-		list: i, setup: s, settings: s.Settings, router: s.Router, maps: map[string]*table.Maps{},
+		list: i, setup: s, settings: s.Settings, router: s.Router, shallow: s.Router.UpTo(fewAliases), maps: map[string]*table.Maps{},
 		strangers: map[string]*stranger{}, veils: map[string]map[string]bool{},
 		delimiter: address.Delimiter{
 			Set:          s.Settings.String("recipient_delimiter"),
@@ -112,6 +117,7 @@ func newGraph(ctx context.Context, i *inventory.Inventory, s *setup.Setup) *grap
 			OwnerRequest: s.Settings.Bool("owner_request_special"),
 		},
 	}
+	g.verdicts = g.shallow
 	for _, parameter := range asked {
 		v := s.Settings.Value(parameter)
 		use := table.Use{Parameter: parameter, At: v.At, Fold: true}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"postern/internal/address"
@@ -27,6 +28,9 @@ func shown(text string) string {
 	}
 	return text
 }
+
+// shownAll is a text with such addresses in it.
+func shownAll(text string) string { return strings.ReplaceAll(text, nobody+"@", "@") }
 
 // stranger is what becomes of somebody unknown in a domain.
 type stranger struct {
@@ -201,14 +205,58 @@ func (g *graph) judgeExtension(ctx context.Context, base address.Address, ext st
 	if !has && !g.isMailbox(ctx, base) || g.leadsBack(base, found) || g.leadsBack(full, found) {
 		return
 	}
-	g.notes.add(note{code: "VD205", severity: finding.Error, domain: address.Fold(base.Domain), name: full.Internal(),
-		at: g.rows(found),
-		message: func(string, int) string {
-			return fmt.Sprintf("%s answers by domain for the key %s with %s, so %s is never asked for",
-				found.Table.Name(), full, found.Value, base)
-		},
-		fix: fmt.Sprintf("store the catch-all as \"@%s\" and query for '%%s', or exclude keys with %q in them",
-			base.Domain, g.settings.String("recipient_delimiter"))})
+	at, fix := g.byDomain(ctx, address.Fold(base.Domain), found)
+	g.notes.add(note{code: "VD205", severity: finding.Error, domain: address.Fold(base.Domain), name: base.Internal(), at: at, fix: fix,
+		message: func(names string, _ int) string {
+			return fmt.Sprintf("%s answers by domain (%s -> %s): mail to %s with an extension gets that answer, "+
+				"because the address without the extension is asked for only after it",
+				found.Table.Name(), base.Domain, found.Value, names)
+		}})
+}
+
+// byDomain are the places of an answer for a whole domain, the query first, since all
+// such answers are its fault; and what can be done about it.
+func (g *graph) byDomain(ctx context.Context, domain string, found table.Found) (at []origin.At, fix string) {
+	delimiters := quoted(g.settings.String("recipient_delimiter"))
+	fix = fmt.Sprintf("write the row as \"@%s\" in a table that is asked for whole keys, or let it answer no key with %s in it", domain, delimiters)
+	rows := g.rows(found)
+	for _, t := range g.list.Of(ctx, "virtual_alias_maps") {
+		if t.Spec != found.Table.Name() || t.Query == nil {
+			continue
+		}
+		fix = fmt.Sprintf("store the catch-all as \"@%s\" and query for '%%s', or let the query answer no key with %s in it", domain, delimiters)
+		at = append(at, t.Query.At)
+		if listed := t.Rows("@" + domain); len(listed) > 0 {
+			rows = []origin.At{listed[0].At()} // with the column of the key
+		}
+		break
+	}
+	for _, row := range rows {
+		if row.Table != "" {
+			row.Key = storedKey(row.Row, domain)
+		}
+		at = append(at, row)
+	}
+	return at, fix
+}
+
+// storedKey is how the row of a database has its domain.
+func storedKey(row map[string]string, domain string) string {
+	for _, value := range row {
+		if address.Fold(value) == domain {
+			return value
+		}
+	}
+	return "@" + domain
+}
+
+// quoted are the characters of a set: "+" or "-".
+func quoted(set string) string {
+	words := make([]string, 0, len(set))
+	for _, c := range set {
+		words = append(words, strconv.Quote(string(c)))
+	}
+	return strings.Join(words, " or ")
 }
 
 // examineExtension asks for one user of a domain with an extension.

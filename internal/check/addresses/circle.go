@@ -1,6 +1,7 @@
 package addresses
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -29,6 +30,42 @@ func endlessRewriting(hops []*hop) []*hop {
 		}
 	}
 	return nil
+}
+
+// fewAliases is how many aliases one behind the other are followed before somebody
+// looks whether it will have an end. Sound chains are shorter; the limit of the
+// server is reached soon enough by others.
+const fewAliases = 50
+
+// fewRounds is how often a row answers for ever longer addresses until it is taken
+// for one that always will.
+const fewRounds = 5
+
+// isNesting reports an expansion that was given up for the length of its chain.
+func isNesting(err error) bool {
+	var e *route.ExpansionError
+	return errors.As(err, &e) && e.Err == nil && strings.Contains(e.Text, "map nesting")
+}
+
+// endless finds the rows of an expansion that cannot come to an end, nil when it may.
+// grown is the address that the rows make of their first one when it gets longer
+// each time.
+func endless(hops []*hop) (rows []*hop, grown string) {
+	open := slices.DeleteFunc(slices.Clone(hops), (*hop).isFinal)
+	if rows = cycle(open); rows != nil || len(open) == 0 {
+		return rows, ""
+	}
+	rounds := open[len(open)-1:]
+	for h := rounds[0].prev; h != nil; h = h.prev {
+		if sameRow(h, rounds[0]) && len(h.from) < len(rounds[len(rounds)-1].from) {
+			rounds = append(rounds[:len(rounds):len(rounds)], h)
+		}
+	}
+	if len(rounds) < fewRounds {
+		return nil, ""
+	}
+	first, second := rounds[len(rounds)-1], rounds[len(rounds)-2]
+	return append([]*hop{first}, back(second.prev, first)...), second.from
 }
 
 // circle finds why an expansion has no end: the rows of a circle, or the row where a

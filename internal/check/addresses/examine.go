@@ -3,7 +3,6 @@ package addresses
 import (
 	"context"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -27,7 +26,7 @@ const batch = 256
 
 // examineAddresses follows every address that rows name, on all processors.
 func (g *graph) examineAddresses(ctx context.Context) {
-	work := make(chan []inventory.Address)
+	work := make(chan []inventory.Address, 1)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
@@ -40,9 +39,14 @@ func (g *graph) examineAddresses(ctx context.Context) {
 			}
 		})
 	}
-	for list := range slices.Chunk(slices.Collect(g.list.Addresses(ctx)), batch) {
-		work <- list
+	var list []inventory.Address
+	for a := range g.list.Addresses(ctx) {
+		if list = append(list, a); len(list) == batch {
+			work <- list
+			list = make([]inventory.Address, 0, batch)
+		}
 	}
+	work <- list
 	close(work)
 	workers.Wait()
 	g.examineRules(ctx)
@@ -67,12 +71,12 @@ func (g *graph) examineAddress(ctx context.Context, one inventory.Address) {
 
 // isSound reports whether all ends of an address are mailboxes or relayed.
 func (g *graph) isSound(ctx context.Context, a address.Address) bool {
-	list, err := g.router.Expand(ctx, []route.Recipient{{Address: a, Original: a.Internal()}}, nil)
+	list, err := g.verdicts.Expand(ctx, []route.Recipient{{Address: a, Original: a.Internal()}}, nil)
 	if err != nil || len(list) == 0 {
 		return false
 	}
 	for _, r := range list {
-		res, refusal, _, err := g.router.Final(ctx, r.Address, nil)
+		res, refusal, _, err := g.verdicts.Final(ctx, r.Address, nil)
 		if err != nil || refusal != "" || res.Class == route.Default || res.Class == route.Local {
 			return false
 		}
@@ -130,7 +134,7 @@ func (g *graph) examineCopies(ctx context.Context) {
 		}
 	}
 	if v := g.settings.Value("always_bcc"); v.Text != "" {
-		g.examineCopy(ctx, "always_bcc", table.Entry{Key: "always_bcc", Value: v.Text, At: g.parameter("always_bcc")})
+		g.examineCopy(ctx, "always_bcc", table.Entry{Key: "always_bcc", Value: v.Text, Places: table.Place(g.parameter("always_bcc"))})
 	}
 }
 
@@ -141,7 +145,7 @@ func (g *graph) examineCopy(ctx context.Context, parameter string, e table.Entry
 	}
 	to = g.router.Rewrite(to)
 	by := &hop{parameter: parameter, key: address.Fold(e.Key), from: e.Key, raw: e.Value,
-		to: []string{address.Fold(to.Internal())}, at: []origin.At{e.At}}
+		to: []string{address.Fold(to.Internal())}, at: []origin.At{e.At()}}
 	p := &path{given: to}
 	g.expand(ctx, p, to, by)
 	g.judge(ctx, p)

@@ -44,6 +44,7 @@ type path struct {
 	ends  []end
 	loop  []*hop // the rows that lead back to themselves, or beyond a limit
 	limit string // which limit; "": a circle
+	grown string // what the loop makes of its first address; "": the same again
 	// failed: a table could not answer, and nothing can be said.
 	failed bool
 
@@ -69,9 +70,18 @@ func (g *graph) expand(ctx context.Context, p *path, a address.Address, by *hop)
 	if p.messages++; p.messages > maxForwards {
 		return
 	}
-	tr := &route.Trace{}
-	list, err := g.router.Expand(ctx, []route.Recipient{{Address: a, Original: a.Internal()}}, tr)
+	given, tr := []route.Recipient{{Address: a, Original: a.Internal()}}, &route.Trace{}
+	list, err := g.shallow.Expand(ctx, given, tr)
 	hops := hopsOf(tr, by)
+	if isNesting(err) {
+		if p.loop, p.grown = endless(hops); p.loop != nil {
+			p.hops = append(p.hops, hops...)
+			return
+		}
+		tr = &route.Trace{}
+		list, err = g.router.Expand(ctx, given, tr)
+		hops = hopsOf(tr, by)
+	}
 	p.hops = append(p.hops, hops...)
 	p.loop = append(p.loop, endlessRewriting(hops)...)
 	if err != nil {

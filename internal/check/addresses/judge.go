@@ -42,31 +42,79 @@ func (g *graph) circular(ctx context.Context, p *path) {
 		n.message = func(string, int) string {
 			if len(row.to) > limit {
 				return fmt.Sprintf("%s expands to %d addresses, and %s is %d: its mail is deferred until it is given up",
-					row.from, len(row.to), p.limit, limit)
+					cut(row.from), len(row.to), p.limit, limit)
 			}
-			return fmt.Sprintf("%s expands beyond %s = %d: its mail is deferred until it is given up", row.from, p.limit, limit)
+			return fmt.Sprintf("%s expands beyond %s = %d: its mail is deferred until it is given up", cut(row.from), p.limit, limit)
 		}
-		n.fix = "make " + row.from + " smaller or a list of its own, or raise " + p.limit
+		n.fix = "make " + cut(row.from) + " smaller or a list of its own, or raise " + p.limit
 		g.notes.add(n)
 		return
 	}
 	rows := turned(p.loop)
-	names := []string{}
 	for _, h := range rows {
 		n.at = append(n.at, h.place(g))
-		names = append(names, shown(h.from))
 	}
-	names = append(names, names[0])
-	n.message = func(string, int) string {
-		return fmt.Sprintf("aliases lead in a circle: %s; mail for them cannot be delivered", strings.Join(names, " -> "))
+	if p.grown != "" {
+		g.growing(p, n)
+	} else {
+		n.message = func(string, int) string {
+			return fmt.Sprintf("aliases lead in a circle: %s; mail for them cannot be delivered", chain(rows, rows[0].from))
+		}
+		n.fix = fmt.Sprintf("let %s lead to a mailbox, or take it out of %v", cut(rows[0].from), n.at[0].RelativeTo(g.setup.Dir))
+		g.notes.add(n)
 	}
-	n.fix = fmt.Sprintf("let %s lead to a mailbox, or take it out of %v", shown(rows[0].from), n.at[0].RelativeTo(g.setup.Dir))
-	g.notes.add(n)
 	for _, h := range rows {
 		if g.isPattern(ctx, h) {
 			g.ownOutput(h, finding.Error)
 		}
 	}
+}
+
+// growing reports aliases that make an address longer each time.
+func (g *graph) growing(p *path, n note) {
+	first := p.loop[0]
+	n.message = func(string, int) string {
+		return fmt.Sprintf("an alias answers its own result, and the address gets longer each time: %s, and so on; mail for it cannot be delivered",
+			chain(p.loop, p.grown))
+	}
+	n.fix = fmt.Sprintf("let the row for %s lead to an address that it does not answer itself", cut(first.key))
+	if own := g.extended(first); own != "" {
+		n.fix = fmt.Sprintf("add an alias of %s to itself, or take the extension out of the row for %s", cut(own), cut(first.key))
+	}
+	g.notes.add(n)
+}
+
+// extended is the target of a row that is its key with an extension, "" without one.
+func (g *graph) extended(h *hop) string {
+	list, _ := address.ParseList(h.raw) // the resolver has said what is wrong with it
+	for _, t := range list {
+		t = g.router.Rewrite(t)
+		user, ext := g.router.Extension(t.Local)
+		if base := (address.Address{Local: user, Domain: t.Domain}); ext != "" && address.Fold(base.Internal()) == h.key {
+			return t.Internal()
+		}
+	}
+	return ""
+}
+
+// chain are the addresses of rows and the last result, for reading.
+func chain(rows []*hop, result string) string {
+	names := make([]string, 0, len(rows)+1)
+	for _, h := range rows {
+		names = append(names, cut(h.from))
+	}
+	return strings.Join(append(names, cut(result)), " -> ")
+}
+
+// maxShown is how much of an address a message shows.
+const maxShown = 60
+
+// cut is shown, shortened where it is too long to be read.
+func cut(text string) string {
+	if text = shown(text); len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown], "") + "..."
 }
 
 // place is the place of the row, or of the parameter that names its table.
@@ -86,7 +134,7 @@ func (g *graph) judgeEnd(ctx context.Context, e end) {
 	case e.err != nil:
 		e.refusal, e.permanent, e.class = "it is no address that can exist", true, route.Default
 	case e.refusal == "":
-		if e.class == route.Default && g.isBare(e) && e.res.TransportBy == "default_transport" && e.res.NextHopBy == "" {
+		if e.class == route.Default && g.isBare(e) && e.res.TransportBy == "default_transport" && !g.onlySends(ctx) {
 			g.bareTarget(e)
 		}
 		return

@@ -167,8 +167,8 @@ func (n *notes) report(report finding.Report) {
 		if more := g.count - len(g.names); more > 0 {
 			names += fmt.Sprintf(" and %d more", more)
 		}
-		report(finding.Finding{Code: g.code, Severity: g.severity, Message: g.message(names, g.count),
-			At: g.at, Near: g.near, Fix: strings.ReplaceAll(g.fix, "{names}", names)})
+		report(finding.Finding{Code: g.code, Severity: g.severity, Message: shownAll(g.message(names, g.count)),
+			At: g.at, Near: g.near, Fix: shownAll(strings.ReplaceAll(g.fix, "{names}", names))})
 	}
 }
 

@@ -28,7 +28,7 @@ func (g *graph) examineNowhere(ctx context.Context) {
 		for _, t := range g.list.Of(ctx, parameter) {
 			for _, e := range t.Entries {
 				if domain := g.domainOf(e); domain != "" && g.unlisted(ctx, known, parameter, domain) {
-					g.noteNowhere(ctx, domain, parameter, e.At)
+					g.noteNowhere(ctx, domain, parameter, e.At())
 				}
 			}
 		}
@@ -147,7 +147,7 @@ func (g *graph) elsewhere(ctx context.Context, e table.Entry, domain string) boo
 
 // noteLogin is VD516.
 func (g *graph) noteLogin(domain, parameter string, e table.Entry) {
-	g.notes.addTo("VD516 "+domain, note{code: "VD516", severity: finding.Warning, domain: domain, at: []origin.At{e.At},
+	g.notes.addTo("VD516 "+domain, note{code: "VD516", severity: finding.Warning, domain: domain, at: []origin.At{e.At()},
 		message: func(_ string, n int) string {
 			return fmt.Sprintf("%s is in no list of domains, and its users can still log in or send: %s", domain, rowsFor(n, parameter))
 		},
@@ -187,7 +187,7 @@ func (g *graph) examineRowsOf(ctx context.Context, domain string) {
 		for _, t := range g.list.Of(ctx, parameter) {
 			for _, e := range t.Entries {
 				if g.domainOf(e) == domain {
-					g.noteNowhere(ctx, domain, parameter, e.At)
+					g.noteNowhere(ctx, domain, parameter, e.At())
 				}
 			}
 		}

@@ -66,7 +66,7 @@ func (g *graph) judgeOrder(ctx context.Context, parameter string, tables []*inve
 		if !ok {
 			continue
 		}
-		if !sameAnswer(parameter, key, value, valueOf(unused)) {
+		if !g.sameAnswer(parameter, key, value, valueOf(unused)) {
 			g.unusedRow(parameter, key, t, value, at, last, unused)
 		}
 		return
@@ -78,7 +78,7 @@ func (g *graph) judgeOrder(ctx context.Context, parameter string, tables []*inve
 func answer(ctx context.Context, t *inventory.Table, key string, questions *int) (value string, at []origin.At, ok bool) {
 	if rows := t.Rows(key); len(rows) > 0 {
 		for _, e := range rows {
-			at = append(at, e.At)
+			at = append(at, e.At())
 		}
 		return valueOf(rows), at, true
 	}
@@ -106,25 +106,29 @@ func valueOf(rows []table.Entry) string {
 
 // sameAnswer reports whether it does not matter that the second answer is not used:
 // it is the same, or the address itself, which stands for "no alias".
-func sameAnswer(parameter, key, used, unused string) bool {
+func (g *graph) sameAnswer(parameter, key, used, unused string) bool {
 	if !slices.Contains(addressResults, parameter) {
 		return strings.TrimSpace(used) == strings.TrimSpace(unused)
 	}
-	a, b := targetsOf(used), targetsOf(unused)
-	if len(b) == 0 || len(b) == 1 && b[0] == key {
+	a, b := g.targetsOf(parameter, used), g.targetsOf(parameter, unused)
+	if len(b) == 0 || slices.Equal(b, g.targetsOf(parameter, key)) {
 		return true
 	}
 	return slices.Equal(a, b)
 }
 
-// targetsOf are the addresses of a list, folded and in order.
-func targetsOf(value string) []string {
+// targetsOf are the addresses of a list, complete, folded and in order. Names of
+// logins are no addresses.
+func (g *graph) targetsOf(parameter, value string) []string {
 	list, _ := address.ParseList(value)
 	if strings.HasPrefix(value, "@") {
 		return []string{address.Fold(value)}
 	}
 	var out []string
 	for _, a := range list {
+		if parameter != "smtpd_sender_login_maps" {
+			a = g.router.Rewrite(a)
+		}
 		out = append(out, address.Fold(a.Internal()))
 	}
 	slices.Sort(out)
@@ -138,7 +142,7 @@ func (g *graph) unusedRow(parameter, key string, first *inventory.Table, value s
 		n.domain = key[i+1:]
 	}
 	for _, e := range unused {
-		n.at = append(n.at, e.At)
+		n.at = append(n.at, e.At())
 	}
 	n.at = append(n.at, at...)
 	n.message = func(names string, count int) string {
@@ -177,11 +181,11 @@ func (g *graph) explainOrder(ctx context.Context, a address.Address, e *explain.
 // that the decision has not come to.
 func (g *graph) explainUnasked(ctx context.Context, key string, e *explain.Explanation) {
 	for _, s := range g.list.Naming(ctx, key) {
-		if !decides(s.Parameter) || found(e, s.Table.Spec, key) {
+		row := s.Entry()
+		if !decides(s.Parameter) || found(e, s.Table.Spec, key, row.At().RelativeTo(g.setup.Dir)) {
 			continue
 		}
-		row := s.Entry()
-		g.notes.add(note{code: "VD517", severity: finding.Info, domain: address.Fold(address.Split(key).Domain), name: key, at: []origin.At{row.At},
+		g.notes.add(note{code: "VD517", severity: finding.Info, domain: address.Fold(address.Split(key).Domain), name: key, at: []origin.At{row.At()},
 			message: func(string, int) string {
 				return fmt.Sprintf("%s has a row for %s (%q), as postmap -q finds it, but the decision does not come to it: "+
 					"its class does not ask %s, or another answer comes first", s.Table.Spec, key, row.Value, s.Parameter)
@@ -196,9 +200,16 @@ func decides(parameter string) bool {
 		"transport_maps", "relocated_maps", "local_recipient_maps", "alias_maps", "recipient_bcc_maps"}, parameter)
 }
 
-// found reports whether an explanation has found the row of a table.
-func found(e *explain.Explanation, spec, key string) bool {
+// found reports whether an explanation has found the row of a table, by asking it or
+// a table that is made of it and others (unionmap:, pipemap:).
+func found(e *explain.Explanation, spec, key string, at origin.At) bool {
 	return slices.ContainsFunc(e.Steps, func(s route.Step) bool {
-		return s.Op == "lookup" && s.Table == spec && s.Result != nil && address.Fold(s.Key) == key
+		return s.Op == "lookup" && s.Result != nil && address.Fold(s.Key) == key &&
+			(s.Table == spec || strings.Contains(s.Table, "{") && hasPlace(s, at))
 	})
+}
+
+// hasPlace reports whether an answer comes from a place, by itself or with others.
+func hasPlace(s route.Step, at origin.At) bool {
+	return slices.ContainsFunc(places(s), func(p origin.At) bool { return p.String() == at.String() })
 }

@@ -63,7 +63,7 @@ func (g *graph) isOrphan(ctx context.Context, parameter string, e table.Entry) b
 // orphan is VD514.
 func (g *graph) orphan(parameter, spec string, e table.Entry) {
 	g.notes.addTo("VD514 "+parameter+" "+spec, note{code: "VD514", severity: finding.Warning, domain: address.Fold(address.Split(e.Key).Domain),
-		name: e.Key, at: []origin.At{e.At},
+		name: e.Key, at: []origin.At{e.At()},
 		message: func(names string, n int) string {
 			return fmt.Sprintf("%s in %s: neither alias nor mailbox, so the row is for somebody who is gone, and counts again when the name is used again",
 				names, parameter)

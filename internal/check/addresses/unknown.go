@@ -54,7 +54,7 @@ func isWildcard(local string) bool {
 }
 
 func (g *graph) wildcard(parameter string, e table.Entry, right string) {
-	g.notes.add(note{code: "VD201", severity: finding.Error, domain: right[1:], name: e.Key, at: []origin.At{e.At}, near: []string{right},
+	g.notes.add(note{code: "VD201", severity: finding.Error, domain: right[1:], name: e.Key, at: []origin.At{e.At()}, near: []string{right},
 		message: says("%s in " + parameter + " is no wildcard: no address is looked up like that"),
 		fix:     "write " + right + " for all other users of the domain"})
 }
@@ -86,7 +86,7 @@ func (g *graph) bareMailbox(ctx context.Context, parameter string, e table.Entry
 	if len(near) > 0 {
 		fix += ", such as " + near[0]
 	}
-	g.notes.add(note{code: "VD201", severity: finding.Error, name: e.Key, at: []origin.At{e.At}, near: near, fix: fix,
+	g.notes.add(note{code: "VD201", severity: finding.Error, name: e.Key, at: []origin.At{e.At()}, near: near, fix: fix,
 		message: says("%s in " + parameter + " has no domain: mailboxes of virtual domains are looked up as user@domain only")})
 }
 
@@ -136,12 +136,12 @@ func (g *graph) mistaken(ctx context.Context, a address.Address) (at []origin.At
 			}
 			for _, key := range []string{"*@", "%@", ".*@"} {
 				for _, e := range t.Rows(key + a.Domain) {
-					at, because = append(at, e.At), fmt.Sprintf("; %s is no wildcard, write @%s", e.Key, a.Domain)
+					at, because = append(at, e.At()), fmt.Sprintf("; %s is no wildcard, write @%s", e.Key, a.Domain)
 				}
 			}
 			if parameter == "virtual_mailbox_maps" {
 				for _, e := range t.Rows(a.Local) {
-					at, because = append(at, e.At), fmt.Sprintf("; %s is there without its domain", e.Key)
+					at, because = append(at, e.At()), fmt.Sprintf("; %s is there without its domain", e.Key)
 				}
 			}
 			more, why := hidden(ctx, t, a.Internal())
@@ -158,7 +158,7 @@ func (g *graph) mistaken(ctx context.Context, a address.Address) (at []origin.At
 func hidden(ctx context.Context, t *inventory.Table, key string) (at []origin.At, because string) {
 	for _, h := range t.Hidden(ctx) {
 		if h.Reason == table.Excluded && meant(h.Key) == meant(key) {
-			at = append(at, h.At)
+			at = append(at, h.At())
 			because = fmt.Sprintf("; there is a row in %s, but not with %s", t.Spec, h.Condition)
 		}
 	}
@@ -182,7 +182,7 @@ func (g *graph) pointing(ctx context.Context, a address.Address) []origin.At {
 	for _, t := range g.list.Of(ctx, "virtual_alias_maps") {
 		for _, e := range t.Entries {
 			if len(at) < finding.MaxPlaces && strings.Contains(address.Fold(e.Value), text) && names(e.Value, a) {
-				at = append(at, e.At)
+				at = append(at, e.At())
 			}
 		}
 	}

@@ -221,7 +221,11 @@ func (i *Inventory) Naming(ctx context.Context, key string) []Source {
 	key = address.Fold(key)
 	var found []Source
 	for _, t := range i.Tables(ctx) {
-		for _, n := range t.keys[key] {
+		first, ok := t.first[key]
+		if !ok {
+			continue
+		}
+		for _, n := range append([]int32{first}, t.more[key]...) {
 			found = append(found, Source{Parameter: t.parameter(), Table: t, row: n})
 		}
 	}

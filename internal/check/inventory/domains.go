@@ -111,8 +111,9 @@ func (i *Inventory) tableDomains(ctx context.Context, it table.Item, d Domain, v
 	dotted := other != "" && v.Text == i.Setup.Settings.String(other)
 	d.Table = t.Spec
 	for _, e := range t.Entries {
-		d.Name, d.At = address.Fold(e.Key), e.At
+		d.Name = address.Fold(e.Key)
 		if isDomain(d.Name) && (!dotted || strings.Contains(d.Name, ".")) {
+			d.At = e.At()
 			found = append(found, d)
 		}
 	}

@@ -138,7 +138,7 @@ CREATE TABLE t (a TEXT, b TEXT)
 	if diff := cmp.Diff([]string{`virtual, line 2: duplicate entry: "A@example.org"`, "virtual, line 3: expected format: key whitespace value -- ignoring this line"}, problems); diff != "" {
 		t.Errorf("problems (-want +got)\n%s", diff)
 	}
-	if rows := list[0].Rows("A@EXAMPLE.org"); len(rows) != 1 || rows[0].Value != "b" || rows[0].At.Line != 1 || list[0].Has("nobody") {
+	if rows := list[0].Rows("A@EXAMPLE.org"); len(rows) != 1 || rows[0].Value != "b" || rows[0].At().Line != 1 || list[0].Has("nobody") {
 		t.Errorf("rows: %v", rows)
 	}
 	var rules []string
@@ -267,7 +267,7 @@ func TestAddresses(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	all := i.CatchAlls(t.Context(), "virtual_alias_maps")
-	if len(all) != 1 || all[0].Domain != "example.com" || all[0].Entry().Value != "all@example.org" || all[0].Entry().At.Line != 2 {
+	if len(all) != 1 || all[0].Domain != "example.com" || all[0].Entry().Value != "all@example.org" || all[0].Entry().At().Line != 2 {
 		t.Errorf("catch-alls: %+v", all)
 	}
 	if users := i.Users(t.Context()); !users.Complete || !users.Has("root") {

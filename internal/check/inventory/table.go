@@ -32,10 +32,11 @@ type Table struct {
 	Settings *cf.Settings   // of its .cf file, nil: it has none that could be read
 	Query    *sql.Query     // nil: it is no SQL table
 
-	word string // as written
-	use  Use
-	once sync.Once
-	keys map[string][]int32 // by folded key, the places in Entries
+	word  string // as written
+	use   Use
+	once  sync.Once
+	first map[string]int32   // by folded key, the number of the first entry
+	more  map[string][]int32 // those of the others
 
 	concealed once[[]table.Hidden]
 }
@@ -46,7 +47,7 @@ var aliasTables = map[string]bool{"alias_maps": true, "alias_database": true}
 // read opens the table and reads all rows.
 func (t *Table) read(ctx context.Context, o *table.Opener) {
 	use := table.Use{Parameter: t.use.Parameter, At: t.use.At, Fold: true, AliasSyntax: aliasTables[t.use.Parameter]}
-	t.keys = map[string][]int32{}
+	t.first, t.more = map[string]int32{}, map[string][]int32{}
 	t.Composed = len(withMembers(t.word, t.use, 0)) > 1
 	t.Opened, t.Err = o.Open(ctx, t.word, use)
 	if t.Err != nil {
@@ -99,23 +100,48 @@ func (t *Table) add(e table.Entry) {
 	if slices.Contains(marks, e.Key) {
 		return
 	}
-	key := address.Fold(e.Key)
-	t.keys[key] = append(t.keys[key], int32(len(t.Entries)))
+	key, n := address.Fold(e.Key), int32(len(t.Entries))
 	t.Entries = append(t.Entries, e)
+	if _, known := t.first[key]; known {
+		t.more[key] = append(t.more[key], n)
+	} else {
+		t.first[key] = n
+	}
 }
 
 // Rows are the entries whose key is this one, without regard to case.
 func (t *Table) Rows(key string) []table.Entry {
-	places := t.keys[address.Fold(key)]
-	rows := make([]table.Entry, 0, len(places))
-	for _, n := range places {
+	key = address.Fold(key)
+	first, ok := t.first[key]
+	if !ok {
+		return nil
+	}
+	rows := []table.Entry{t.Entries[first]}
+	for _, n := range t.more[key] {
 		rows = append(rows, t.Entries[n])
 	}
 	return rows
 }
 
+// First says of an entry, by its number, whether it is the first with its key,
+// without regard to case.
+func (t *Table) First(n int) bool { return t.first[address.Fold(t.Entries[n].Key)] == int32(n) }
+
+// find returns the first of the entries that Rows has, and how many these are.
+func (t *Table) find(key string) (e table.Entry, count int) {
+	key = address.Fold(key)
+	n, ok := t.first[key]
+	if !ok {
+		return e, 0
+	}
+	return t.Entries[n], 1 + len(t.more[key])
+}
+
 // Has reports whether there is an entry with this key, without regard to case.
-func (t *Table) Has(key string) bool { return len(t.keys[address.Fold(key)]) > 0 }
+func (t *Table) Has(key string) bool {
+	_, ok := t.first[address.Fold(key)]
+	return ok
+}
 
 // Hidden are the rows that exist and that no lookup finds, with the reason: those
 // of an inactive record, for example. It asks the database anew, once. What cannot

@@ -42,8 +42,8 @@ func (b *blocked) add(o *obstacle, box *route.Mailbox, r row) {
 		b.order = append(b.order, g)
 	}
 	g.count++
-	if r.at != nil {
-		g.at = withPlace(g.at, *r.at)
+	if r.from != nil {
+		g.at = withPlace(g.at, r.from.At())
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"postern/internal/finding"
 	"postern/internal/origin"
 	"postern/internal/route"
+	"postern/internal/table"
 )
 
 // destination is a service of master.cf with a next hop, to which mail goes.
@@ -25,7 +26,7 @@ type destination struct {
 // user is a mailbox that the tables know.
 type user struct {
 	addr address.Address
-	at   *origin.At // of the row that knows it
+	from *table.Entry // the row that knows it
 }
 
 // targets gathers destinations, each once.
@@ -101,7 +102,7 @@ func (t *targets) table(ctx context.Context, parameter string) {
 	for _, tab := range t.x.i.Of(ctx, parameter) {
 		for _, e := range tab.Entries {
 			if service, next, ok := strings.Cut(e.Value, ":"); ok && next != "" {
-				t.add(service, next, parameter+" says "+e.Value, oneAt(e.At))
+				t.add(service, next, parameter+" says "+e.Value, oneAt(e.At()))
 			}
 		}
 	}
@@ -127,7 +128,7 @@ func (x *examination) everywhere(ctx context.Context) []*destination {
 	}
 	rows(ctx, x.i, func(r row) {
 		if d := t.resolved(places.of(ctx, r.addr)); d != nil && !r.all {
-			d.users = append(d.users, user{r.addr, r.at})
+			d.users = append(d.users, user{r.addr, r.from})
 		}
 	})
 	return t.list
@@ -143,9 +144,9 @@ func (x *examination) destinationsOf(ctx context.Context, e *explain.Explanation
 			continue
 		}
 		if res.Transport == r.Transport {
-			d, at := t.resolved(&res), x.rowOf(ctx, a)
-			if d != nil && at != nil && res.Class == route.VirtualMailbox {
-				d.users = append(d.users, user{a, at})
+			d, s := t.resolved(&res), mailboxRow(ctx, x.router, a)
+			if d != nil && s != nil && res.Class == route.VirtualMailbox {
+				d.users = append(d.users, user{a, entryOf(s)})
 			}
 			continue
 		}
@@ -159,12 +160,9 @@ func (x *examination) destinationsOf(ctx context.Context, e *explain.Explanation
 	return t.list
 }
 
-// rowOf is the place of the row of virtual_mailbox_maps that knows an address.
-func (x *examination) rowOf(ctx context.Context, a address.Address) *origin.At {
-	if s := mailboxRow(ctx, x.router, a); s != nil {
-		return s.At
-	}
-	return nil
+// entryOf is the row that gave an answer.
+func entryOf(s *route.Step) *table.Entry {
+	return &table.Entry{Key: s.Key, Value: *s.Result, Places: table.Place(*s.At)}
 }
 
 // mailboxRow is the answer of virtual_mailbox_maps for an address, nil when there is

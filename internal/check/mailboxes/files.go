@@ -9,6 +9,7 @@ import (
 	"postern/internal/explain"
 	"postern/internal/finding"
 	"postern/internal/route"
+	"postern/internal/table"
 )
 
 // files looks at all mailboxes that virtual(8) would write.
@@ -22,7 +23,7 @@ func (x *examination) files(ctx context.Context) []finding.Finding {
 	rows(ctx, x.i, func(r row) { f.look(ctx, r) })
 	for _, t := range x.i.Of(ctx, "virtual_mailbox_maps") {
 		for _, rule := range t.Rules {
-			f.paths.rule(row{key: rule.Pattern, value: rule.Result, at: &rule.At, spec: t.Spec})
+			f.paths.rule(row{key: rule.Pattern, value: rule.Result, from: &table.Entry{Places: table.Place(rule.At)}, spec: t.Spec})
 		}
 	}
 	f.base()
@@ -111,7 +112,7 @@ func (f *files) look(ctx context.Context, r row) {
 	if !filepath.IsAbs(f.dir) || !f.paths.look(r) || f.all && !f.paths.alone(r) {
 		return
 	}
-	box, err := f.router.VirtualMailbox(ctx, r.addr, nil)
+	box, err := f.x.verdicts.VirtualMailbox(ctx, r.addr, nil)
 	if err != nil {
 		f.owners.look(ctx, r)
 		return
@@ -127,7 +128,7 @@ func (f *files) single(ctx context.Context, a address.Address, wanted map[string
 	if s == nil {
 		return
 	}
-	f.look(ctx, row{addr: a, key: address.Fold(a.Internal()), value: *s.Result, at: s.At, spec: s.Table, all: s.Key[0] == '@'})
+	f.look(ctx, row{addr: a, key: address.Fold(a.Internal()), value: *s.Result, from: entryOf(s), spec: s.Table, all: s.Key[0] == '@'})
 	wanted[filepath.Join("/", *s.Result)] = true
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"postern/internal/address"
 	"postern/internal/finding"
-	"postern/internal/origin"
+	"postern/internal/table"
 )
 
 func TestFlawOf(t *testing.T) {
@@ -207,7 +207,7 @@ func FuzzPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value, base string) {
 		why := flawOf(value, base)
 		p := newPaths(base, true, func(a address.Address) address.Address { return a })
-		r := row{key: "a@example.org", at: &origin.At{File: "boxes", Line: 1}, value: value, addr: address.Address{Local: "a", Domain: "example.org"}}
+		r := row{key: "a@example.org", from: &table.Entry{Places: table.Place{File: "boxes", Line: 1}}, value: value, addr: address.Address{Local: "a", Domain: "example.org"}}
 		if p.look(r) != (why == sound) {
 			t.Errorf("look and flawOf(%q, %q) disagree", value, base)
 		}

@@ -103,7 +103,7 @@ func (d *destination) unknownUsers(refused []refusal, asked int) finding.Finding
 func refusedAt(list []refusal) []origin.At {
 	var at []origin.At
 	for _, r := range list {
-		at = withPlace(at, *r.at)
+		at = withPlace(at, r.from.At())
 	}
 	return at
 }

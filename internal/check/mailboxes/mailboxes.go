@@ -29,7 +29,8 @@
 // for TLS or a login before MAIL.
 //
 // It imports address, check/inventory, config, dns, explain, finding, nearest,
-// origin, privsep, route, smtp, smtpc, table and golang.org/x/sys/unix.
+// origin, privsep, route, smtp, smtpc, table, golang.org/x/net/idna and
+// golang.org/x/sys/unix.
 package mailboxes
 
 import (
@@ -77,7 +78,10 @@ func (r Room) Examine(ctx context.Context, i *inventory.Inventory, report findin
 	}
 	x := r.begin(i)
 	if many, err := i.Snapshot(ctx); err == nil && many.Router != nil {
-		x.router = many.Router
+		x.router, x.verdicts = many.Router, many.Router
+	}
+	if quick, err := i.Verdicts(ctx); err == nil && quick.Router != nil {
+		x.verdicts = quick.Router
 	}
 	x.run(report,
 		func() []finding.Finding { return x.files(ctx) },
@@ -109,6 +113,8 @@ type examination struct {
 	Room
 	i      *inventory.Inventory
 	router *route.Router
+	// verdicts is the same, which does not say where an answer is written.
+	verdicts *route.Router
 	services
 }
 
@@ -122,7 +128,7 @@ func (r Room) begin(i *inventory.Inventory) *examination {
 	if r.Perm == nil {
 		r.Perm = rand.Perm
 	}
-	return &examination{Room: r, i: i, router: i.Setup.Router, services: servicesOf(i.Setup.Settings)}
+	return &examination{Room: r, i: i, router: i.Setup.Router, verdicts: i.Setup.Router, services: servicesOf(i.Setup.Settings)}
 }
 
 // run does several parts beside each other, and reports in their order.

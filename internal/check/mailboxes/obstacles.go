@@ -31,6 +31,7 @@ type obstacle struct {
 type judge struct {
 	strict bool // strict_mailbox_ownership
 	bases  map[string]*base
+	views  views
 }
 
 // base is a directory below which mailboxes are.
@@ -42,7 +43,9 @@ type base struct {
 	file  bool
 }
 
-func newJudge(strict bool) *judge { return &judge{strict: strict, bases: map[string]*base{}} }
+func newJudge(strict bool) *judge {
+	return &judge{strict: strict, bases: map[string]*base{}, views: views{}}
+}
 
 // base looks at a base directory, once.
 func (j *judge) base(path string) *base {
@@ -52,6 +55,7 @@ func (j *judge) base(path string) *base {
 		b = &base{way: w, known: err == nil, gone: w.missing != "", file: w.blocked != nil || w.end != nil && !w.end.isDir()}
 		if w.end != nil {
 			b.dir = w.end.path
+			j.views[b.dir] = view{element: w.end}
 		}
 		j.bases[path] = b
 	}
@@ -69,8 +73,16 @@ func (j *judge) mailbox(box *route.Mailbox) *obstacle {
 	if err != nil {
 		return nil
 	}
-	w, unseen := climb(b.dir, rel, true)
-	w.passed = append(b.way.passed[:len(b.way.passed)-1:len(b.way.passed)-1], w.passed...)
+	o := j.below(id, b.dir, rel, box)
+	if o != nil {
+		o.way = b.way.then(o.way)
+	}
+	return o
+}
+
+// below judges the way from the base to a mailbox.
+func (j *judge) below(id identity, dir, rel string, box *route.Mailbox) *obstacle {
+	w, unseen := j.views.climb(dir, rel, true)
 	if o := w.obstacle(id); o != nil || unseen != nil {
 		return o
 	}
@@ -78,6 +90,13 @@ func (j *judge) mailbox(box *route.Mailbox) *obstacle {
 		return maildir(id, w)
 	}
 	return j.mbox(id, w, box.Path)
+}
+
+// then is the way that goes on with another one, which begins where the first ends.
+func (w way) then(next way) way {
+	n := len(w.passed) - 1
+	next.passed = append(w.passed[:n:n], next.passed...)
+	return next
 }
 
 // obstacle is what is wrong with a base directory itself.
@@ -124,7 +143,7 @@ func maildir(id identity, w way) *obstacle {
 		if err != nil {
 			return nil
 		}
-		below.passed = append(w.passed[:len(w.passed)-1:len(w.passed)-1], below.passed...)
+		below = w.then(below)
 		if below.end != nil && !below.end.isDir() {
 			return &obstacle{notDirectory, below.end.path, below}
 		}

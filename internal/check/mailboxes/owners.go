@@ -49,7 +49,7 @@ func (o *owners) look(ctx context.Context, r row) {
 			return
 		case !asked:
 		case result == nil:
-			o.add(parameter, []string{parameter}, "", r, []origin.At{s.Value(parameter).At, *r.at})
+			o.add(parameter, []string{parameter}, "", r, []origin.At{s.Value(parameter).At, r.from.At()})
 		case !validID(*result, minimum(s, parameter)):
 			o.add(parameter+"\x00"+*result, []string{parameter}, *result, r, badPlaces(s, parameter, at))
 			return
@@ -124,7 +124,7 @@ func (o *owners) add(key string, parameters []string, value string, r row, at []
 	} else if value != "" {
 		g.at = withPlace(g.at, at...)
 	} else if key != "unset" {
-		g.at = withPlace(g.at, *r.at)
+		g.at = withPlace(g.at, r.from.At())
 	}
 	g.count++
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"postern/internal/address"
 	"postern/internal/finding"
 	"postern/internal/origin"
@@ -126,7 +128,7 @@ func (p *paths) look(r row) bool {
 }
 
 // alone notes whose the path of a row is, and reports whether nobody else has it. A
-// user with and without an extension is one user; a row for all users of a domain may
+// user with and without an extension is one user, and so are two forms of one domain; a row for all users of a domain may
 // lead to one of them, and one whose mail goes elsewhere by an alias has no mailbox.
 func (p *paths) alone(r row) bool {
 	if r.all {
@@ -139,7 +141,7 @@ func (p *paths) alone(r row) bool {
 		return true
 	}
 	switch {
-	case p.name(other.addr).Equal(p.name(r.addr)), p.gone != nil && p.gone(r.addr):
+	case sameUser(p.name(other.addr), p.name(r.addr)), p.gone != nil && p.gone(r.addr):
 		return true
 	case p.gone != nil && p.gone(other.addr):
 		p.owner[path] = r
@@ -147,6 +149,17 @@ func (p *paths) alone(r row) bool {
 	}
 	p.add(shared, r, other)
 	return false
+}
+
+// sameUser reports whether two addresses differ in nothing but the form of the domain,
+// müller.example and xn--mller-kva.example (RFC 5890, 2.3.2.1).
+func sameUser(a, b address.Address) bool {
+	for _, domain := range []*string{&a.Domain, &b.Domain} {
+		if ascii, err := idna.Lookup.ToASCII(*domain); err == nil {
+			*domain = ascii
+		}
+	}
+	return a.Equal(b)
 }
 
 // rule judges the result of a pattern. What $1 stands for is not known.
@@ -168,9 +181,9 @@ func (p *paths) add(why flaw, r, other row) {
 	}
 	g.count++
 	if why == shared {
-		g.at = withPlace(g.at, *other.at)
+		g.at = withPlace(g.at, other.from.At())
 	}
-	g.at = withPlace(g.at, *r.at)
+	g.at = withPlace(g.at, r.from.At())
 }
 
 func (p *paths) findings() []finding.Finding {

@@ -77,15 +77,15 @@ func hasACL(path string) bool {
 
 // way is what lies between the root directory and a file.
 type way struct {
-	passed  []element // directories, in the order in which they are entered
-	end     *element  // what is there; nil: nothing
-	missing string    // the first name that does not exist
-	blocked *element  // not a directory, where one is needed
-	outside string    // a symbolic link that leaves the directory it must stay in
+	passed  []*element // directories, in the order in which they are entered
+	end     *element   // what is there; nil: nothing
+	missing string     // the first name that does not exist
+	blocked *element   // not a directory, where one is needed
+	outside string     // a symbolic link that leaves the directory it must stay in
 }
 
 // last is the directory in which the way ends.
-func (w *way) last() *element { return &w.passed[len(w.passed)-1] }
+func (w *way) last() *element { return w.passed[len(w.passed)-1] }
 
 // errUnknown says that a way cannot be seen to its end.
 var errUnknown = errors.New("cannot be looked at")
@@ -93,11 +93,44 @@ var errUnknown = errors.New("cannot be looked at")
 // maxLinks is how many symbolic links the kernel follows.
 const maxLinks = 40
 
+// views are what was seen of directories that many ways pass, each looked at once.
+type views map[string]view
+
+type view struct {
+	element *element // nil: see err
+	err     error
+}
+
+// maxViews is how many are kept. Neighbours stand beside each other in a table.
+const maxViews = 4096
+
+// look looks at what is there. What is kept is not looked at again.
+func (v views) look(path string, keep bool) (*element, error) {
+	if seen, ok := v[path]; ok {
+		return seen.element, seen.err
+	}
+	e := &element{path: path}
+	err := lstat(path, &e.st)
+	if err != nil {
+		e = nil
+	}
+	if keep && v != nil {
+		if len(v) >= maxViews {
+			clear(v)
+		}
+		v[path] = view{e, err}
+	}
+	return e, err
+}
+
+// climb is views.climb of somebody who goes one way only.
+func climb(start, rel string, below bool) (way, error) { return views(nil).climb(start, rel, below) }
+
 // climb goes from the directory start along a relative path. Where below is true
 // the way must not leave start: what is stored in a mailbox goes only where
 // symbolic links are relative and stay inside.
-func climb(start, rel string, below bool) (way, error) {
-	c := climber{start: start, at: start, below: below}
+func (v views) climb(start, rel string, below bool) (way, error) {
+	c := climber{views: v, start: start, at: start, below: below}
 	c.names = split(rel)
 	if err := c.enter(start); err != nil {
 		return c.way, err
@@ -120,6 +153,7 @@ func split(path string) []string {
 // climber is on its way.
 type climber struct {
 	way
+	views     views
 	start, at string
 	below     bool
 	names     []string // still to go
@@ -130,8 +164,8 @@ type climber struct {
 
 // enter goes into a directory.
 func (c *climber) enter(path string) error {
-	e := element{path: path}
-	if err := lstat(path, &e.st); err != nil {
+	e, err := c.views.look(path, false)
+	if err != nil {
 		return errUnknown
 	}
 	c.at, c.passed = path, append(c.passed, e)
@@ -149,10 +183,11 @@ func (c *climber) step() error {
 		}
 		return c.enter(filepath.Dir(c.at))
 	}
-	e := element{path: filepath.Join(c.at, name)}
-	switch err := lstat(e.path, &e.st); {
+	path := strings.TrimSuffix(c.at, "/") + "/" + name
+	e, err := c.views.look(path, len(c.names) > 0)
+	switch {
 	case err == unix.ENOENT:
-		c.over, c.missing = true, e.path
+		c.over, c.missing = true, path
 		return nil
 	case err != nil:
 		return errUnknown
@@ -163,9 +198,9 @@ func (c *climber) step() error {
 	case e.isDir():
 		c.at, c.passed = e.path, append(c.passed, e)
 	case len(c.names) > 0:
-		c.over, c.blocked = true, &e
+		c.over, c.blocked = true, e
 	default:
-		c.over, c.end = true, &e
+		c.over, c.end = true, e
 	}
 	return nil
 }
@@ -201,9 +236,9 @@ func lstat(path string, st *unix.Stat_t) error {
 // barrier is the first element of the way that the identity may not enter, nil when
 // there is none.
 func (w *way) barrier(id identity) *element {
-	for n := range w.passed {
-		if id.denied(&w.passed[n], search) {
-			return &w.passed[n]
+	for _, e := range w.passed {
+		if id.denied(e, search) {
+			return e
 		}
 	}
 	return nil
@@ -212,8 +247,8 @@ func (w *way) barrier(id identity) *element {
 // String is every element of the way.
 func (w *way) String() string {
 	var list []string
-	for n := range w.passed {
-		list = append(list, w.passed[n].String())
+	for _, e := range w.passed {
+		list = append(list, e.String())
 	}
 	if w.end != nil && !w.end.isDir() {
 		list = append(list, w.end.String())

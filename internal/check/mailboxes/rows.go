@@ -15,9 +15,9 @@ type row struct {
 	addr  address.Address // of "@example.org", a user that stands for all others
 	key   string          // folded
 	value string
-	at    *origin.At // that of the row in its table
-	spec  string     // the table
-	all   bool       // "@example.org"
+	from  *table.Entry // the row in its table
+	spec  string       // the table
+	all   bool         // "@example.org"
 }
 
 // anyone stands for the users of a domain that have no row of their own.
@@ -38,7 +38,7 @@ func rows(ctx context.Context, i *inventory.Inventory, yield func(row)) {
 				return
 			}
 			r, ok := rowOf(e)
-			if !ok || hidden(tables[:k], r.key) || !first(t, e, r.key) {
+			if !ok || hidden(tables[:k], r.key) || !t.First(n) {
 				continue
 			}
 			r.spec = t.Spec
@@ -53,7 +53,7 @@ func rowOf(e *table.Entry) (row, bool) {
 	if !ok || domain == "" || strings.ContainsAny(key, " \t\r") {
 		return row{}, false
 	}
-	r := row{key: key, value: e.Value, at: &e.At, addr: address.Address{Local: local, Domain: domain}}
+	r := row{key: key, value: e.Value, from: e, addr: address.Address{Local: local, Domain: domain}}
 	if local == "" {
 		r.all, r.addr.Local = true, anyone
 	}
@@ -76,13 +76,6 @@ func hidden(earlier []*inventory.Table, key string) bool {
 		}
 	}
 	return false
-}
-
-// first says that the entry is the one that answers of its table: of several with
-// the same key the first.
-func first(t *inventory.Table, e *table.Entry, key string) bool {
-	same := t.Rows(key)
-	return len(same) < 2 || samePlace(same[0].At, e.At) && same[0].Value == e.Value
 }
 
 func samePlace(a, b origin.At) bool {

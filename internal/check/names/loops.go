@@ -55,7 +55,7 @@ func (x *examination) destinations(ctx context.Context) *destinations {
 				if ctx.Err() != nil {
 					return l
 				}
-				l.forwards(ctx, x, e.Key, e.Value, e.At)
+				l.forwards(ctx, x, e.Key, e.Value, e.At())
 			}
 		}
 	}

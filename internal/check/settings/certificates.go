@@ -225,7 +225,7 @@ func (x *examination) namedCertificates(ctx context.Context) {
 	for _, t := range x.Of(ctx, "tls_server_sni_maps") {
 		for _, row := range t.Entries {
 			name := strings.TrimPrefix(row.Key, ".")
-			c := certificate{parameter: "tls_server_sni_maps", at: row.At, name: name, server: tlsconf.Server{ChainName: "tls_server_sni_maps"}}
+			c := certificate{parameter: "tls_server_sni_maps", at: row.At(), name: name, server: tlsconf.Server{ChainName: "tls_server_sni_maps"}}
 			if strings.HasPrefix(row.Key, ".") {
 				c.name = "a." + name // any name below it
 			}

@@ -35,6 +35,10 @@ func (x *examination) asked(ctx context.Context, t *inventory.Table) bool {
 	if len(t.Problems) > 0 && isProblem(t, err) {
 		return true // its lines tell why
 	}
+	var e *table.Error
+	if t.Composed && errors.As(err, &e) && e.Table != t.Spec {
+		return false // it is one of its members, which is a table of its own
+	}
 	x.add(x.failure(t, err))
 	return false
 }
@@ -73,23 +77,6 @@ func emptyAnswers(t *inventory.Table) (int64, bool) {
 		return 0, false
 	}
 	return counter.EmptyAnswers(), true
-}
-
-// met reports why a table failed that an address met.
-func (x *examination) met(ctx context.Context, t *inventory.Table) {
-	x.described(t)
-	if !x.indexes(ctx, t) {
-		return
-	}
-	if err := x.ask(ctx, t); err != nil {
-		x.add(x.failure(t, err))
-	}
-	for n := range x.found { // of what is only a remark there is enough in check
-		if x.found[n].Severity == finding.Error {
-			x.found = slices.DeleteFunc(x.found, func(f finding.Finding) bool { return f.Severity != finding.Error })
-			return
-		}
-	}
 }
 
 // unlistedStep reports what failed and is no table: the file of a list, a word that

@@ -147,12 +147,12 @@ func (x *examination) differences(ctx context.Context, t *inventory.Table, path,
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(text), func(a, b string) int { return text[a].At.Line - text[b].At.Line }) {
+	for _, key := range slices.SortedFunc(maps.Keys(text), func(a, b string) int { return text[a].At().Line - text[b].At().Line }) {
 		row, known := old[key]
 		delete(old, key)
 		if !known || row.Value != text[key].Value {
 			total++
-			at = append(at, text[key].At)
+			at = append(at, text[key].At())
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(old)) {

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
-	"golang.org/x/net/idna"
-
-	"postern/internal/address"
 	"postern/internal/check/inventory"
 	"postern/internal/finding"
 	"postern/internal/origin"
+	"postern/internal/syntax"
 	"postern/internal/table"
 )
 
@@ -24,16 +21,16 @@ func (x *examination) never(ctx context.Context, t *inventory.Table, keys map[st
 	if typ, _ := parts(t); typ == "unix" || typ == "environ" || typ == "static" || !x.folded(t) {
 		return
 	}
-	asked, always := 0, true
+	k, asked, always := kindOf(t), 0, true
 	wrong := map[string][]table.Entry{}
 	for _, row := range t.Entries {
-		why := oddity(row.Key)
-		if why == "" || keys != nil && !keys[meant(row.Key)] {
+		why := oddity(row.Key, k)
+		if why == "" || keys != nil && !keys[intended(row.Key, k)] {
 			continue
 		}
 		if asked < maxAsked {
 			asked++
-			if x.matches(ctx, t, row) {
+			if x.matches(ctx, t, row, k) {
 				always = false
 				continue
 			}
@@ -58,102 +55,26 @@ func (x *examination) folded(t *inventory.Table) bool {
 	return true
 }
 
-// What can be wrong with a key, in the order in which it is looked for.
-const (
-	broken   = "control character"
-	nbsp     = "invisible blank"
-	blanks   = "blank"
-	unicodes = "U-label"
-	capitals = "capital letter"
-)
-
-var oddities = []string{broken, nbsp, blanks, unicodes, capitals}
-
-// oddity is what is wrong with a key, "" for nothing.
-func oddity(key string) string {
-	if isPlain(key) {
-		return ""
-	}
-	local, domain, hasAt := cutAt(key)
-	switch {
-	case strings.ContainsFunc(key, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-		return broken
-	case strings.ContainsFunc(key, isInvisible):
-		return nbsp
-	case strings.TrimSpace(key) != key, strings.ContainsAny(domain, " \t"), hasAt && strings.TrimSpace(local) != local:
-		return blanks
-	case isULabel(domain):
-		return unicodes
-	case address.Fold(key) != key:
-		return capitals
-	}
-	return ""
-}
-
-// isPlain reports a key of small letters, digits and the like, as most are.
-func isPlain(key string) bool {
-	for i := range len(key) {
-		if c := key[i]; c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
-			return false
-		}
-	}
-	return true
-}
-
-// isInvisible reports blanks that no eye tells from others, or sees at all.
-func isInvisible(r rune) bool {
-	return r > 0x7f && (unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) && r != '\u200d' && r != '\u200c') || r == utf8.RuneError
-}
-
-// isULabel reports a domain with letters that are not ASCII.
-func isULabel(domain string) bool {
-	return strings.ContainsFunc(domain, func(r rune) bool { return r >= utf8.RuneSelf })
-}
-
-// cutAt cuts an address; a text without '@' is a domain.
-func cutAt(key string) (local, domain string, hasAt bool) {
-	i := strings.LastIndexByte(key, '@')
-	if i < 0 {
-		return "", key, false
-	}
-	return key[:i], key[i+1:], true
-}
-
-// meant is a key as it was meant: folded, without blanks, its domain in the form
-// that SMTP uses.
-func meant(key string) string {
-	if isPlain(key) {
-		return key
-	}
-	local, domain, hasAt := cutAt(key)
-	domain = address.Fold(strings.Map(func(r rune) rune {
-		if isBlank(r) {
-			return -1
-		}
-		return r
-	}, domain))
-	if ascii, err := idna.Lookup.ToASCII(domain); err == nil && isULabel(domain) {
-		domain = ascii
-	}
-	if !hasAt {
-		return domain
-	}
-	return address.Fold(strings.TrimFunc(local, isBlank)) + "@" + domain
-}
-
-// isBlank reports what does not belong to an address: white space, seen or not, and
-// control characters.
-func isBlank(r rune) bool { return r <= ' ' || r == 0x7f || isInvisible(r) }
-
 // matches looks the key that was meant up: a database that compares in its own way
 // has the row, and of a domain in two forms the other one is there as well. A table
 // that fails cannot tell.
-func (x *examination) matches(ctx context.Context, t *inventory.Table, row table.Entry) bool {
-	r, err := t.Opened.Lookup(ctx, meant(row.Key))
+func (x *examination) matches(ctx context.Context, t *inventory.Table, row table.Entry, k kind) bool {
+	r, err := t.Opened.Lookup(ctx, intended(row.Key, k))
 	if err != nil {
 		return !errors.Is(err, table.ErrNotFound)
 	}
-	return strings.Contains(r.Value, row.Value)
+	return strings.Contains(r.Value, row.Value) || isULabel(row.Value) && includes(r.Value, row.Value)
+}
+
+// includes reports whether an answer has all addresses of a value, in whatever form
+// their domains are.
+func includes(answer, value string) bool {
+	words := func(text string) []string { return syntax.Split(text, syntax.Separators) }
+	var all []string
+	for _, w := range words(answer) {
+		all = append(all, meant(w))
+	}
+	return !slices.ContainsFunc(words(value), func(w string) bool { return !slices.Contains(all, meant(w)) })
 }
 
 // reportNever reports the rows with one mistake.
@@ -163,7 +84,7 @@ func (x *examination) reportNever(t *inventory.Table, why string, rows []table.E
 	}
 	f := finding.Finding{Code: "VD309", Severity: finding.Error}
 	for _, row := range rows[:min(len(rows), finding.MaxPlaces)] {
-		f.At, f.Near = append(f.At, row.At), append(f.Near, row.Key)
+		f.At, f.Near = append(f.At, row.At()), append(f.Near, row.Key)
 	}
 	one := rows[0]
 	f.Near = f.Near[:min(len(f.Near), 5)]
@@ -174,7 +95,7 @@ func (x *examination) reportNever(t *inventory.Table, why string, rows []table.E
 	if len(rows) > 1 {
 		more = fmt.Sprintf(", and neither can %s more", counted(len(rows)-1, "row", "rows"))
 	}
-	f.Message = fmt.Sprintf("%s: the row %q can never match, as it has a %s: it is looked up as %q%s", t.Spec, one.Key, why, meant(one.Key), more)
+	f.Message = fmt.Sprintf("%s: the row %q can never match, as it has %s: it is looked up as %q%s", t.Spec, one.Key, why, intended(one.Key, kindOf(t)), more)
 	f.Fix = cure(t, why, one)
 	x.add(f)
 }
@@ -191,12 +112,16 @@ func cure(t *inventory.Table, why string, row table.Entry) string {
 	if why == unicodes {
 		return fmt.Sprintf("add a row with the key %s, the form of the domain that SMTP uses", meant(row.Key))
 	}
-	return fmt.Sprintf("write the key as %s", meant(row.Key))
+	key := intended(row.Key, kindOf(t))
+	if why == wildcard {
+		return fmt.Sprintf("write %s, and each of its subdomains as a row of its own", key)
+	}
+	return "write the key as " + key
 }
 
 // columnOf is the column of a row that has its key, "" when that is not known.
 func columnOf(row table.Entry) string {
-	for column, value := range row.At.Row {
+	for column, value := range row.At().Row {
 		if value == row.Key {
 			return column
 		}
@@ -253,22 +178,24 @@ func (x *examination) unlisted(parameter string, it table.Item) {
 	x.add(f)
 }
 
+// listedAs is the domain that a word of a domain list was meant to be, and what is
+// wrong with the word, "" for nothing.
+func listedAs(word string) (domain, why string) {
+	domain, why = intended(word, ofDomains), oddity(word, ofDomains)
+	if why == "" && strings.Contains(word, "@") {
+		why = anAddress
+		_, domain, _ = cutAt(word)
+	}
+	return domain, why
+}
+
 // listed reports a word of a domain list that is no domain as SMTP has it.
 func (x *examination) listed(parameter string, it table.Item, known map[string]bool) {
-	domain := meant(it.Text)
-	why := oddity(it.Text)
-	switch {
-	case why == unicodes && known[domain], strings.HasPrefix(it.Text, "#"):
-		return
-	case why == "" && strings.Contains(it.Text, "@") && !strings.HasPrefix(it.Text, "@"):
-		why = "'@', as only addresses have it"
-		_, domain, _ = cutAt(it.Text)
-	case why == "" && strings.HasSuffix(it.Text, ".") && len(it.Text) > 1:
-		why, domain = "dot at its end", strings.TrimSuffix(it.Text, ".")
-	case why == "":
+	domain, why := listedAs(it.Text)
+	if why == "" || why == unicodes && known[domain] || strings.HasPrefix(it.Text, "#") {
 		return
 	}
 	x.add(finding.Finding{Code: "VD309", Severity: finding.Error, At: []origin.At{it.At}, Near: []string{domain},
-		Message: fmt.Sprintf("%s: %q can never match, as it has a %s: the domain is looked up as %q", parameter, it.Text, why, domain),
+		Message: fmt.Sprintf("%s: %q can never match, as it has %s: the domain is looked up as %q", parameter, it.Text, why, domain),
 		Fix:     fmt.Sprintf("write %s in %s", domain, parameter)})
 }

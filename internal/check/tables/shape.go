@@ -19,7 +19,7 @@ import (
 func (x *examination) shape(ctx context.Context, t *inventory.Table) {
 	x.problems(t, nil)
 	x.unquoted(t)
-	x.empty(ctx, t)
+	x.empty(ctx, t, nil)
 	x.several(ctx, t, nil)
 }
 
@@ -28,7 +28,7 @@ func (x *examination) shape(ctx context.Context, t *inventory.Table) {
 func (x *examination) problems(t *inventory.Table, keys map[string]bool) {
 	var twice, void []text.Problem
 	for _, p := range t.Problems {
-		if keys != nil && !keys[meant(keyOf(p))] {
+		if keys != nil && !concerns(p, keys) {
 			continue
 		}
 		if p.Kind == text.Duplicate {
@@ -41,6 +41,21 @@ func (x *examination) problems(t *inventory.Table, keys map[string]bool) {
 	for _, p := range void {
 		x.void(t, p)
 	}
+}
+
+// concerns reports a line that was meant for one of these keys. A rule that cannot be
+// used was meant for a key that stands in it.
+func concerns(p text.Problem, keys map[string]bool) bool {
+	if p.Kind != text.Unusable {
+		return keys[meant(keyOf(p))]
+	}
+	rule := address.Fold(strings.ReplaceAll(p.At.Text, `\`, ""))
+	for key := range keys {
+		if key != "" && strings.Contains(rule, key) {
+			return true
+		}
+	}
+	return false
 }
 
 // keyOf is the key of a line with a problem, as far as there is one.
@@ -60,9 +75,9 @@ func (x *examination) twice(t *inventory.Table, list []text.Problem) {
 		at, f := []origin.At{p.At}, finding.Error
 		effect := "the first line counts, and this one has no effect"
 		if rows := t.Rows(p.Key); len(rows) > 0 {
-			at = append(at, rows[0].At)
-			effect = fmt.Sprintf("line %d counts, and this one has no effect", rows[0].At.Line)
-			if typ != "texthash" && equal(rows[0].At.Text, p.At.Text) {
+			at = append(at, rows[0].At())
+			effect = fmt.Sprintf("line %d counts, and this one has no effect", rows[0].At().Line)
+			if typ != "texthash" && equal(rows[0].At().Text, p.At.Text) {
 				f = finding.Warning // nothing is lost
 			}
 		}
@@ -96,6 +111,12 @@ func (x *examination) void(t *inventory.Table, p text.Problem) {
 	case text.NotUTF8:
 		f.Code, f.Message = "VD309", fmt.Sprintf("%s, line %d is not UTF-8, so the line is left out", t.Spec, p.At.Line)
 		f.Fix = "store the file as UTF-8"
+	case text.Unusable:
+		f.Code, f.Message = "VD309", fmt.Sprintf("%s, line %d can never match, and is left out: %s (%s)", t.Spec, p.At.Line, strings.TrimSuffix(p.Text, text.Ignoring), strings.TrimSpace(p.At.Text))
+		f.Fix = "correct the rule, or delete it"
+		if !x.folded(t) {
+			f.Severity = finding.Warning // a rule about texts loses no mail
+		}
 	case text.Orphan:
 		f.Message = fmt.Sprintf("%s, line %d begins with a blank and continues nothing, so the line is left out", t.Spec, p.At.Line)
 		f.Fix = "remove the blanks in front of the line"
@@ -131,36 +152,50 @@ func (x *examination) emptyForStrangers(t *inventory.Table) {
 		Fix:     "let the query return no row for what is not there: a condition in WHERE instead of IF, CASE or COALESCE"})
 }
 
-// empty reports rows and rules whose answer is an empty text.
-func (x *examination) empty(ctx context.Context, t *inventory.Table) {
-	var keys []string
-	var at []origin.At
+// empty reports rows and rules whose answer is an empty text; with a meeting only
+// those that it met.
+func (x *examination) empty(ctx context.Context, t *inventory.Table, m *meeting) {
+	var skipped, waiting blamedRows
 	for _, h := range t.Hidden(ctx) {
-		if h.Reason == table.NoResult && h.Value == "" {
-			keys, at = append(keys, h.Key), append(at, h.At)
+		if h.Reason == table.NoResult && h.Value == "" && m.has(h.Key) {
+			skipped.add(h.Key, h.At())
 		}
 	}
-	if len(keys) > 0 {
-		x.add(finding.Finding{Code: "VD308", Severity: finding.Warning, At: at,
-			Message: fmt.Sprintf("%s (%s) has %s with an empty value, which is skipped as if it were not there: %s", t.Spec, parameters(t), counted(len(keys), "row", "rows"), shortened(keys)),
-			Fix:     "give the rows a value, or delete them"})
-	}
-	keys, at = nil, nil
 	for _, row := range t.Entries {
-		if row.Value == "" {
-			keys, at = append(keys, row.Key), append(at, row.At)
+		if isEmpty(t, row.Value) && m.has(row.Key) {
+			waiting.add(row.Key, row.At())
 		}
 	}
 	for _, rule := range t.Rules {
-		if rule.Result == "" {
-			keys, at = append(keys, rule.Pattern), append(at, rule.At)
+		if rule.Result == "" && m.answeredAt(rule.At) {
+			waiting.add(rule.Pattern, rule.At)
 		}
 	}
-	if len(keys) > 0 {
-		x.add(finding.Finding{Code: "VD308", Severity: finding.Error, At: at,
-			Message: fmt.Sprintf("%s (%s) answers an empty text for %s, which is a configuration error: mail waits (451 4.3.5)", t.Spec, parameters(t), shortened(keys)),
+	if len(skipped.keys) > 0 {
+		x.add(finding.Finding{Code: "VD308", Severity: finding.Warning, At: skipped.at,
+			Message: fmt.Sprintf("%s (%s) has %s with an empty value, which is skipped as if it were not there: %s", t.Spec, parameters(t), counted(len(skipped.keys), "row", "rows"), shortened(skipped.keys)),
 			Fix:     "give the rows a value, or delete them"})
 	}
+	if len(waiting.keys) > 0 {
+		x.add(finding.Finding{Code: "VD308", Severity: finding.Error, At: waiting.at,
+			Message: fmt.Sprintf("%s (%s) answers an empty text for %s, which is a configuration error: mail waits (451 4.3.5)", t.Spec, parameters(t), shortened(waiting.keys)),
+			Fix:     "give the rows a value, or delete them"})
+	}
+}
+
+// isEmpty reports a value with nothing in it. Of addresses blanks are nothing.
+func isEmpty(t *inventory.Table, value string) bool {
+	return value == "" || kindOf(t) == ofAddresses && strings.TrimSpace(value) == ""
+}
+
+// blamedRows are keys or patterns with their places.
+type blamedRows struct {
+	keys []string
+	at   []origin.At
+}
+
+func (b *blamedRows) add(key string, at origin.At) {
+	b.keys, b.at = append(b.keys, key), append(b.at, at)
 }
 
 // single are the parameters whose answer is one value. virtual_mailbox_maps has one
@@ -206,7 +241,7 @@ func (x *examination) several(ctx context.Context, t *inventory.Table, only map[
 			continue
 		}
 		if !seen[row.Key] && (len(seen) >= maxAsked || x.manyValues(ctx, t, row.Key)) {
-			keys, at = append(keys, row.Key), append(at, t.Entries[one].At, row.At)
+			keys, at = append(keys, row.Key), append(at, t.Entries[one].At(), row.At())
 		}
 		seen[row.Key] = true
 	}

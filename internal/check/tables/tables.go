@@ -33,10 +33,8 @@ import (
 
 	"postern/internal/check/inventory"
 	"postern/internal/config"
-	"postern/internal/explain"
 	"postern/internal/finding"
 	"postern/internal/origin"
-	"postern/internal/route"
 )
 
 // atOnce is how many tables are examined at the same time.
@@ -63,77 +61,14 @@ func Examine(ctx context.Context, i *inventory.Inventory, report finding.Report)
 	x.tell(report)
 }
 
-// table examines one table.
+// table examines one table. One that is made of others has nothing of its own.
 func (x *examination) table(ctx context.Context, t *inventory.Table) {
 	x.proxied(t)
 	x.described(t)
-	if x.indexes(ctx, t) && x.asked(ctx, t) {
+	if x.indexes(ctx, t) && x.asked(ctx, t) && !t.Composed {
 		x.shape(ctx, t)
 		x.never(ctx, t, nil)
 	}
-}
-
-// Address reports what concerns an explained address: the tables that failed when
-// they were asked for it, and rows of the tables it met whose key was meant to be
-// one of those it was looked up by.
-func Address(ctx context.Context, i *inventory.Inventory, e *explain.Explanation, report finding.Report) {
-	x := newExamination(i)
-	met := meetings(e)
-	for _, t := range i.Tables(ctx) {
-		m := met[t.Spec]
-		delete(met, t.Spec)
-		if m == nil || ctx.Err() != nil {
-			continue
-		}
-		x.several(ctx, t, m.keys)
-		if m.failed {
-			x.met(ctx, t)
-			continue
-		}
-		x.problems(t, m.keys)
-		x.never(ctx, t, m.keys)
-	}
-	for _, m := range met {
-		x.unlistedStep(m)
-	}
-	for _, l := range e.ClassReason.Lists {
-		if l.Error == "" || e.Reply.Code/100 != 4 {
-			continue
-		}
-		for it := range x.items(ctx, l.Parameter) {
-			if it.Err != nil {
-				x.unlisted(l.Parameter, it)
-			}
-		}
-	}
-	x.tell(report)
-}
-
-// meeting is what one table was asked by an address.
-type meeting struct {
-	keys   map[string]bool
-	failed bool
-	step   route.Step // that failed
-}
-
-// meetings are those of an explanation, by table.
-func meetings(e *explain.Explanation) map[string]*meeting {
-	met := map[string]*meeting{}
-	for _, s := range e.Steps {
-		if s.Table == "" {
-			continue
-		}
-		m := met[s.Table]
-		if m == nil {
-			m = &meeting{keys: map[string]bool{}}
-			met[s.Table] = m
-		}
-		m.keys[meant(s.Key)] = true
-		if s.Error != "" {
-			m.failed, m.step = true, s
-		}
-	}
-	return met
 }
 
 // examination is the work on one configuration.

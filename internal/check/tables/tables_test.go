@@ -351,40 +351,72 @@ func TestAddress(t *testing.T) {
 }
 
 func TestOddity(t *testing.T) {
-	tests := []struct{ key, why, meant string }{
-		{"john@example.test", "", "john@example.test"},
-		{`"two words"@example.test`, "", `"two words"@example.test`},
-		{"two words@example.test", "", "two words@example.test"},
-		{"jürgen@example.test", "", "jürgen@example.test"},
-		{"John@Example.test", capitals, "john@example.test"},
-		{" john@example.test", blanks, "john@example.test"},
-		{"john @example.test", blanks, "john@example.test"},
-		{"john@ example.test", blanks, "john@example.test"},
-		{"john@example.test\r", broken, "john@example.test"},
-		{"john\u200b@example.test", nbsp, "john@example.test"},
-		{"\ufeffjohn@example.test", nbsp, "john@example.test"},
-		{"john@müller.test", unicodes, "john@xn--mller-kva.test"},
-		{"@MÜLLER.test", unicodes, "@xn--mller-kva.test"},
-		{"", "", ""},
+	tests := []struct {
+		kind             kind
+		key, why, wanted string
+	}{
+		{ofAddresses, "john@example.test", "", "john@example.test"},
+		{ofAddresses, `"two words"@example.test`, "", `"two words"@example.test`},
+		{ofAddresses, "two words@example.test", "", "two words@example.test"},
+		{ofAddresses, "jürgen@example.test", "", "jürgen@example.test"},
+		{ofAddresses, "John@Example.test", capitals, "john@example.test"},
+		{ofAddresses, " john@example.test", blanks, "john@example.test"},
+		{ofAddresses, "john @example.test", blanks, "john@example.test"},
+		{ofAddresses, "john@ example.test", blanks, "john@example.test"},
+		{ofAddresses, "john@example.test\r", broken, "john@example.test"},
+		{ofAddresses, "john\u200b@example.test", nbsp, "john@example.test"},
+		{ofAddresses, "\ufeffjohn@example.test", nbsp, "john@example.test"},
+		{ofAddresses, "john@müller.test", unicodes, "john@xn--mller-kva.test"},
+		{ofAddresses, "@MÜLLER.test", unicodes, "@xn--mller-kva.test"},
+		{ofAddresses, "", "", ""},
+		{ofAddresses, "john@example.test.", dot, "john@example.test"},
+		{ofAddresses, "<john@example.test>", brackets, "john@example.test"},
+		{ofAddresses, "<John@example.test>", capitals, "john@example.test"},
+		{ofAddresses, "john@example.test,", separator, "john@example.test"},
+		{ofAddresses, "john@example,test", separator, "john@example.test"},
+		{ofAddresses, "john@example.test;", separator, "john@example.test"},
+		{ofAddresses, `"john@example.test"`, quotes, "john@example.test"},
+		{ofAddresses, `"a@b"@example.test`, "", `"a@b"@example.test`},
+		{ofAddresses, "john@@example.test", twoAts, "john@example.test"},
+		{ofAddresses, "john.", "", "john."},
+		{ofAddresses, "*@example.test", "", "*@example.test"},
+		{ofAddresses, "john@[192.0.2.1]", "", "john@[192.0.2.1]"},
+		{ofDomains, "example.test", "", "example.test"},
+		{ofDomains, ".example.test", "", ".example.test"},
+		{ofDomains, "Example.test", capitals, "example.test"},
+		{ofDomains, "ALL", "", "all"},
+		{ofDomains, "localhost", "", "localhost"},
+		{ofDomains, "example.test.", dot, "example.test"},
+		{ofDomains, "*.example.test", wildcard, "example.test"},
+		{ofDomains, "@example.test", atSign, "example.test"},
+		{ofDomains, "https://example.test/", scheme, "example.test"},
+		{ofDomains, "example.test;", separator, "example.test"},
+		{ofDomains, "", "", ""},
+		{others, "[mail.example.test]:587", "", "[mail.example.test]:587"},
+		{others, "John@example.test", capitals, "john@example.test"},
+		{others, "192.0.2.", "", "192.0.2."},
+		{others, "*", "", "*"},
 	}
 	for _, tt := range tests {
-		if why, m := oddity(tt.key), meant(tt.key); why != tt.why || m != tt.meant {
-			t.Errorf("%q: %q, meant %q; want %q, %q", tt.key, why, m, tt.why, tt.meant)
+		if why, wanted := oddity(tt.key, tt.kind), intended(tt.key, tt.kind); why != tt.why || wanted != tt.wanted {
+			t.Errorf("%q: %q, intended %q; want %q, %q", tt.key, why, wanted, tt.why, tt.wanted)
 		}
 	}
 }
 
-// TestMeantTwice holds that meant changes nothing twice, and nothing in a key that is
-// plain.
+// TestMeantTwice holds that meant changes nothing twice, and intended nothing in a
+// key of which nothing is to be said.
 func TestMeantTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		key := rapid.StringOf(rapid.RuneFrom([]rune("aBz09.-_@\" \t\r\x00\u00a0\u00fc\u00dc\u200b\ufeff\ufffd"))).Draw(t, "key")
+		key := rapid.StringOf(rapid.RuneFrom([]rune("aBz09.-_@@,;<>*:/\" \t\r\x00\u00a0\u00fc\u00dc\u200b\ufeff\ufffd"))).Draw(t, "key")
 		once := meant(key)
 		if again := meant(once); again != once {
 			t.Errorf("%q was meant as %q, and that as %q", key, once, again)
 		}
-		if isPlain(key) && (once != key || oddity(key) != "") {
-			t.Errorf("%q is plain, and was meant as %q: %s", key, once, oddity(key))
+		for _, k := range []kind{others, ofAddresses, ofDomains} {
+			if isPlain(key) && oddity(key, k) == "" && misshapen(key, k) == "" && intended(key, k) != key {
+				t.Errorf("%q is plain, and was intended as %q", key, intended(key, k))
+			}
 		}
 	})
 }

@@ -69,7 +69,7 @@ type listed struct{ *rows }
 func (l listed) All(context.Context) iter.Seq2[table.Entry, error] {
 	return func(yield func(table.Entry, error) bool) {
 		for k, v := range l.values {
-			if !yield(table.Entry{Key: k, Value: v, At: origin.At{Table: l.Name()}}, nil) {
+			if !yield(table.Entry{Key: k, Value: v, Places: table.Place{Table: l.Name()}}, nil) {
 				return
 			}
 		}

@@ -125,12 +125,12 @@ func (t *inline) All(context.Context) iter.Seq2[table.Entry, error] {
 			yield(table.Entry{}, err)
 			return
 		}
-		var at origin.At
+		var place table.Places
 		if len(t.at) > 0 {
-			at = t.at[0]
+			place = table.Place(t.at[0])
 		}
 		for _, key := range t.keys {
-			if !yield(table.Entry{Key: key, Value: t.values[key], At: at}, nil) {
+			if !yield(table.Entry{Key: key, Value: t.values[key], Places: place}, nil) {
 				return
 			}
 		}

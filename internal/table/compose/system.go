@@ -94,7 +94,7 @@ func parseSystem(path, text string, fields int) systemFile {
 		}
 		f.index[key] = len(f.entries)
 		at := origin.At{File: path, Line: number, Text: line}
-		f.entries = append(f.entries, table.Entry{Key: key, Value: line, At: at})
+		f.entries = append(f.entries, table.Entry{Key: key, Value: line, Places: table.Place(at)})
 	}
 	return f
 }
@@ -111,7 +111,7 @@ func (t *system) Lookup(_ context.Context, key string) (table.Result, error) {
 	if !ok {
 		return table.Result{}, table.ErrNotFound
 	}
-	return table.Result{Value: f.entries[i].Value, At: []origin.At{f.entries[i].At}}, nil
+	return table.Result{Value: f.entries[i].Value, At: []origin.At{f.entries[i].At()}}, nil
 }
 
 // All yields the lines of the file.

@@ -243,7 +243,7 @@ func (b *Builder) rows(content *text.Content) iter.Seq2[string, string] {
 		for e := range content.All() {
 			data, err := ReadFiles(e.Value)
 			if err != nil {
-				b.warn("%s, line %d: %v: skipping this entry", e.At.File, e.At.Line, err)
+				b.warn("%s, line %d: %v: skipping this entry", e.At().File, e.At().Line, err)
 			} else if !yield(e.Key, base64.StdEncoding.EncodeToString(data)) {
 				return
 			}

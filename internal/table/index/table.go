@@ -31,6 +31,7 @@ type Table struct {
 	path   string      // of the source text
 	index  string      // of the index
 	at     []origin.At // the index: the place of its rows
+	place  table.Places
 	o      *table.Opener
 	use    table.Use
 
@@ -68,7 +69,7 @@ func New(f Format) table.Constructor {
 	return func(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
 		path := o.Path(name)
 		t := &Table{name: f.Type + ":" + name, format: f, path: path, index: path + f.Suffix, o: o, use: use,
-			at: []origin.At{{File: path + f.Suffix}}, changing: make(chan struct{}, 1)}
+			at: []origin.At{{File: path + f.Suffix}}, place: table.Place{File: path + f.Suffix}, changing: make(chan struct{}, 1)}
 		if err := t.examine(ctx, true); err != nil {
 			return nil, err
 		}
@@ -259,7 +260,7 @@ func (t *Table) locate(ctx context.Context, key string, r table.Result) table.Re
 		if line, err := t.lines.Lookup(ctx, key); err == nil && line.Value == r.Value {
 			return line
 		}
-		r.At = []origin.At{{File: t.index, Text: key + "\t" + r.Value}}
+		r.At = []origin.At{t.inIndex(key, r.Value)}
 		return r
 	}
 	r.At = t.at
@@ -293,12 +294,30 @@ func (t *Table) All(ctx context.Context) iter.Seq2[table.Entry, error] {
 				yield(table.Entry{}, t.failure("", err))
 				return
 			}
-			r := t.locate(ctx, entry.Key, table.Result{Value: entry.Value})
-			if !yield(table.Entry{Key: entry.Key, Value: r.Value, At: r.At[0]}, nil) {
+			if !yield(t.entry(entry), nil) {
 				return
 			}
 		}
 	}
+}
+
+// entry is a row of the index, written where locate says.
+func (t *Table) entry(r row) table.Entry {
+	e := table.Entry{Key: r.Key, Value: r.Value, Places: t.place}
+	if t.lines == nil {
+		return e
+	}
+	if line, err := t.lines.Row(r.Key); err == nil && line.Value == r.Value {
+		e.Places, e.Number = line.Places, line.Number
+	} else {
+		e.Places = table.Place(t.inIndex(r.Key, r.Value))
+	}
+	return e
+}
+
+// inIndex is the place of a row that only the index has.
+func (t *Table) inIndex(key, value string) origin.At {
+	return origin.At{File: t.index, Text: key + "\t" + value}
 }
 
 // row is a record as text.

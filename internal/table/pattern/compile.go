@@ -7,6 +7,7 @@ import (
 
 	"postern/internal/origin"
 	"postern/internal/syntax"
+	"postern/internal/table/text"
 )
 
 // dialect is what distinguishes the table types from each other.
@@ -33,6 +34,7 @@ type compiler struct {
 	rules          []rule
 	open           []openIf // the ifs that have no endif yet
 	line           int
+	problems       []text.Problem
 }
 
 type openIf struct{ rule, line int }
@@ -42,8 +44,12 @@ type openIf struct{ rule, line int }
 func (c *compiler) compile(lines []sourceLine) *program {
 	for _, l := range lines {
 		c.line = l.Number
-		if err := c.compileLine(strings.Trim(l.Text, syntax.Blank), l.at); err != nil {
+		if l.err != nil {
+			c.warnf("%v", l.err)
+			c.problem(text.Orphan, l.at, l.err)
+		} else if err := c.compileLine(strings.Trim(l.Text, syntax.Blank), l.at); err != nil {
 			c.warnf("%v: skipping this rule", err)
+			c.problem(text.Unusable, l.at, err)
 		}
 	}
 	for _, o := range c.open {
@@ -51,11 +57,16 @@ func (c *compiler) compile(lines []sourceLine) *program {
 		c.warnf("IF has no matching ENDIF")
 		c.rules[o.rule].end = len(c.rules)
 	}
-	p := &program{rules: c.rules}
+	p := &program{rules: c.rules, problems: c.problems}
 	if c.finish != nil {
 		c.finish(p)
 	}
 	return p
+}
+
+// problem keeps a line that is left out.
+func (c *compiler) problem(kind text.Kind, at origin.At, err error) {
+	c.problems = append(c.problems, text.Problem{Kind: kind, At: at, Text: err.Error() + text.Ignoring})
 }
 
 func (c *compiler) warnf(format string, args ...any) {
@@ -67,9 +78,9 @@ var (
 	errEndifText  = errors.New("garbage after ENDIF")
 )
 
-func (c *compiler) compileLine(text string, at origin.At) error {
-	r := rule{at: at, text: text}
-	if rest, ok := cutWord(text, "endif"); ok {
+func (c *compiler) compileLine(line string, at origin.At) error {
+	r := rule{at: at, text: line}
+	if rest, ok := cutWord(line, "endif"); ok {
 		switch {
 		case rest != "" && c.strictEndif:
 			return errEndifText
@@ -83,7 +94,7 @@ func (c *compiler) compileLine(text string, at origin.At) error {
 		c.open = c.open[:last]
 		return nil
 	}
-	if rest, ok := cutWord(text, "if"); ok {
+	if rest, ok := cutWord(line, "if"); ok {
 		r.isIf = true
 		if err := c.condition(c, rest, &r); err != nil {
 			return err
@@ -92,7 +103,7 @@ func (c *compiler) compileLine(text string, at origin.At) error {
 		c.rules = append(c.rules, r)
 		return nil
 	}
-	if err := c.rule(c, text, &r); err != nil {
+	if err := c.rule(c, line, &r); err != nil {
 		return err
 	}
 	c.rules = append(c.rules, r)

@@ -71,5 +71,6 @@
 // types: they are asked for whole keys only. They have no rows to list, but show
 // their rules as they are written.
 //
-// The package imports origin, syntax and table, and the PCRE2 library.
+// The package imports origin, syntax, table, table/text for the problems of a line,
+// and the PCRE2 library.
 package pattern

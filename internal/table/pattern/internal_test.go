@@ -195,7 +195,7 @@ func FuzzRules(f *testing.F) {
 		}
 		for _, d := range []dialect{textDialect("regexp", compileRegexp, true, ""), textDialect("pcre", compilePcre, false, "X"), {family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, finish: indexNetworks}} {
 			l := &list{dialect: d, opener: &table.Opener{}, path: "rules"}
-			l.inline = l.compile(fileLines("rules", []byte(text), l.warn))
+			l.inline = l.compile(fileLines("rules", []byte(text)))
 			_, err := l.Lookup(context.Background(), key)
 			var e *table.Error
 			if err != nil && err != table.ErrNotFound && !errors.As(err, &e) {
@@ -245,7 +245,7 @@ func TestNetIndex(t *testing.T) {
 		}
 		d := dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition}
 		l := &list{dialect: d, opener: &table.Opener{}}
-		lines := fileLines("rules", []byte(text.String()), l.warn)
+		lines := fileLines("rules", []byte(text.String()))
 		plain, indexed := l.compile(lines), l.compile(lines)
 		indexNetworks(indexed)
 		for range 20 {
@@ -273,7 +273,7 @@ func benchmark(b *testing.B, family, text string, keys ...string) {
 	case "cidr":
 		l.dialect = dialect{family: "cidr", prepare: newAddress, rule: networkRule, condition: networkCondition, finish: indexNetworks}
 	}
-	l.inline = l.compile(fileLines("rules", []byte(text), l.warn))
+	l.inline = l.compile(fileLines("rules", []byte(text)))
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if _, err := l.Lookup(context.Background(), keys[i%len(keys)]); err != nil && err != table.ErrNotFound {

@@ -9,6 +9,7 @@ import (
 
 	"postern/internal/origin"
 	"postern/internal/table"
+	"postern/internal/table/text"
 )
 
 var errClosed = errors.New("table is closed")
@@ -45,7 +46,7 @@ func open(ctx context.Context, o *table.Opener, d dialect, name string, use tabl
 	}
 	l.path = o.Path(name)
 	file, err := table.OpenFile(o, l.path, func(data []byte) (*program, error) {
-		return l.compile(fileLines(l.path, data, l.warn)), nil
+		return l.compile(fileLines(l.path, data)), nil
 	})
 	if err != nil {
 		return nil, err
@@ -60,12 +61,12 @@ func (l *list) compile(lines []sourceLine) *program {
 }
 
 // warn says what is wrong with a line of the table.
-func (l *list) warn(line int, text string) {
+func (l *list) warn(line int, what string) {
 	source := l.path
 	if source == "" {
 		source = l.name
 	}
-	l.opener.Warn("%s map %s, line %d: %s", l.family, source, line, text)
+	l.opener.Warn("%s map %s, line %d: %s", l.family, source, line, what)
 }
 
 func (l *list) Name() string { return l.family + ":" + l.name }
@@ -87,6 +88,9 @@ func (l *list) Rules() []table.Rule {
 	}
 	return rules
 }
+
+// Problems are the lines that are left out, for those who look at the whole file.
+func (l *list) Problems() []text.Problem { return l.program().problems }
 
 // program is the one that answers now.
 func (l *list) program() *program {

@@ -5,11 +5,13 @@ import (
 	"strings"
 
 	"postern/internal/origin"
+	"postern/internal/table/text"
 )
 
 // program is a compiled table: its rules in file order.
 type program struct {
-	rules []rule
+	rules    []rule
+	problems []text.Problem // lines that are left out
 }
 
 // rule is one line: a condition list with either a result or, for an "if", the

@@ -1,12 +1,16 @@
 package pattern
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"postern/internal/table"
+	"postern/internal/table/text"
 )
 
 func TestShowRules(t *testing.T) {
@@ -27,6 +31,38 @@ func TestShowRules(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", spec, diff)
+		}
+	}
+}
+
+// TestProblems shows the lines that are left out; what is only warned of is none.
+func TestProblems(t *testing.T) {
+	types := map[string]table.Constructor{"regexp": Regexp, "pcre": Pcre, "cidr": Cidr}
+	for typ, file := range map[string]struct {
+		text string
+		want []string
+	}{
+		"regexp": {"  /indented/ first\n/a/ one\n/(/ broken\n/b/ $1\n/c/\n", []string{"1 orphan", "3 unusable", "4 unusable"}},
+		"pcre":   {"/a/X one\n/^(b/ broken\nendif\n", []string{"2 unusable", "3 unusable"}},
+		"cidr":   {"192.0.2.0/24 OK\n192.0.2.1/24 OK\n192.0.2.9\n", []string{"2 unusable", "3 unusable"}},
+	} {
+		path := filepath.Join(t.TempDir(), "rules")
+		if err := os.WriteFile(path, []byte(file.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tab, err := types[typ](t.Context(), &table.Opener{}, path, table.Use{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range tab.(interface{ Problems() []text.Problem }).Problems() {
+			got = append(got, fmt.Sprint(p.At.Line, map[text.Kind]string{text.Orphan: " orphan", text.Unusable: " unusable"}[p.Kind]))
+			if !strings.HasSuffix(p.Text, text.Ignoring) || p.At.File != path || p.At.Text == "" {
+				t.Errorf("%s: problem %+v", typ, p)
+			}
+		}
+		if diff := cmp.Diff(file.want, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", typ, diff)
 		}
 	}
 }

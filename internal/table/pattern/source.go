@@ -9,23 +9,19 @@ import (
 	"postern/internal/syntax"
 )
 
-// sourceLine is one logical line of a table and where it was written.
+// sourceLine is one logical line of a table and where it was written. One that
+// continues nothing has an error.
 type sourceLine struct {
 	syntax.Line
-	at origin.At
+	at  origin.At
+	err error
 }
 
-// fileLines cuts the content of a file into logical lines. A line that
-// continues nothing is left out with a warning.
-func fileLines(path string, data []byte, warn func(line int, text string)) []sourceLine {
+// fileLines cuts the content of a file into logical lines.
+func fileLines(path string, data []byte) []sourceLine {
 	var lines []sourceLine
 	for l, err := range syntax.Lines(bytes.NewReader(data)) {
-		if err != nil {
-			warn(l.Number, err.Error())
-			continue
-		}
-		at := origin.At{File: path, Line: l.Number, Text: l.Text}
-		lines = append(lines, sourceLine{l, at})
+		lines = append(lines, sourceLine{l, origin.At{File: path, Line: l.Number, Text: l.Text}, err})
 	}
 	return lines
 }
@@ -48,7 +44,7 @@ func inlineLines(text string, at origin.At) ([]sourceLine, error) {
 			return nil, err
 		}
 		if rule != "" && !strings.HasPrefix(rule, "#") {
-			lines = append(lines, sourceLine{syntax.Line{Number: i + 1, Text: rule}, at})
+			lines = append(lines, sourceLine{syntax.Line{Number: i + 1, Text: rule}, at, nil})
 		}
 	}
 	return lines, nil

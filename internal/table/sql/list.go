@@ -6,7 +6,6 @@ import (
 	"iter"
 	"time"
 
-	"postern/internal/origin"
 	"postern/internal/table"
 )
 
@@ -96,19 +95,19 @@ func (l *lookup) each(ctx context.Context, db lister, excluded bool, visit func(
 	count := 0
 	once := l.repetitions()
 	for _, q := range l.listings {
-		statement, shown := q.statement(l.most+1), 0
+		p := &places{table: l.Table, statement: q.statement(l.most + 1), keyName: q.keyName()}
+		shown := 0
 		if excluded {
-			statement, shown = q.hidden(l.most+1), len(q.filtered())
+			p.statement, shown = q.hidden(l.most+1), len(q.filtered())
 		}
-		if statement == "" {
+		if p.statement == "" {
 			continue
 		}
-		err := db.list(ctx, statement, func(r row) error {
+		err := db.list(ctx, p.statement, func(r row) error {
 			if count++; count > l.most {
 				return table.ErrNotListed
 			}
-			item, ok := l.read(ctx, q, r, shown)
-			item.entry.At.Query = statement
+			item, ok := l.read(ctx, q, r, shown, p)
 			if ok && once(q, item) && !visit(q, item) {
 				return errStop
 			}
@@ -139,8 +138,9 @@ func (l *lookup) repetitions() func(*listing, listed) bool {
 }
 
 // read makes an entry of a row, in which the columns of filters are shown behind
-// those of the query. ok is false when no key finds the row by this query.
-func (l *lookup) read(ctx context.Context, q *listing, r row, shown int) (item listed, ok bool) {
+// those of the query, and keeps them for its place. ok is false when no key finds the
+// row by this query.
+func (l *lookup) read(ctx context.Context, q *listing, r row, shown int, p *places) (item listed, ok bool) {
 	n := len(r.values) - q.columns()
 	if n-shown < 1 {
 		return item, false
@@ -149,11 +149,8 @@ func (l *lookup) read(ctx context.Context, q *listing, r row, shown int) (item l
 	if !ok {
 		return item, false
 	}
-	at := origin.At{Table: l.Table, Key: key, Row: row{r.columns[:n], r.values[:n]}.named()}
-	if name := q.keyName(); name != "" {
-		at.Row[name] = r.values[n].text
-	}
-	item = listed{entry: table.Entry{Key: key, At: at}, compared: compared}
+	number := p.keep(key, row{r.columns[:n], r.values[:n+1]})
+	item = listed{entry: table.Entry{Key: key, Places: p, Number: number}, compared: compared}
 	l.judge(ctx, q, &item, row{r.columns[:n-shown], r.values[:n-shown]})
 	return item, true
 }

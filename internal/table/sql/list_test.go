@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"postern/internal/address"
 	"postern/internal/table"
 	"postern/internal/table/sql"
 )
@@ -53,7 +54,7 @@ func list(t testing.TB, tab table.Table) (l listing) {
 			t.Fatal(err)
 		}
 		reason := [...]string{table.Excluded: "excluded by " + h.Condition, table.NoResult: "no result", table.NotAsked: "not asked"}[h.Reason]
-		l.Hidden = append(l.Hidden, fmt.Sprintf("%q: %s active=%s", h.Key, reason, h.At.Row["active"]))
+		l.Hidden = append(l.Hidden, fmt.Sprintf("%q: %s active=%s", h.Key, reason, h.At().Row["active"]))
 	}
 	sort.Strings(l.Rows)
 	sort.Strings(l.Hidden)
@@ -126,7 +127,18 @@ func remember(t testing.TB, tab table.Table) table.Table {
 	if !ok {
 		t.Fatal("the table remembers nothing")
 	}
-	other, ok := m.Remember(entries, tab)
+	find := func(key string) (first table.Entry, count int) {
+		for _, e := range entries {
+			if address.Fold(e.Key) != address.Fold(key) {
+				continue
+			}
+			if count++; count == 1 {
+				first = e
+			}
+		}
+		return first, count
+	}
+	other, ok := m.Remember(entries, find, tab)
 	if !ok {
 		return nil
 	}

@@ -2,10 +2,10 @@ package sql
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"postern/internal/address"
 	"postern/internal/origin"
 	"postern/internal/table"
 	"postern/internal/table/cf"
@@ -15,39 +15,32 @@ import (
 // asks other, which is this table opened for another use, where a key has several
 // rows: their order is the database's business. ok is false when it is not known for
 // sure how the database compares keys, or when the rows were not read to the end.
-func (l *lookup) Remember(rows []table.Entry, other table.Table) (t table.Table, ok bool) {
+func (l *lookup) Remember(rows []table.Entry, find table.Finder, other table.Table) (m table.Memory, ok bool) {
 	compared := comparison(l.compared.Load())
 	if compared == unknown || len(l.listings) != 1 || !l.Use.Fold {
 		return nil, false
 	}
-	m := &memory{lookup: l, other: other, rows: rows, caseless: compared == caseless, index: make(map[string]int32, len(rows))}
-	for i, e := range rows {
-		key := e.Key
-		if m.caseless {
-			if !isPrintable(key) {
-				return nil, false
-			}
-			key = address.FoldASCII(key)
-		}
-		if _, known := m.index[key]; known {
-			m.index[key] = several
-			continue
-		}
-		m.index[key] = int32(i)
+	odd := func(e table.Entry) bool { return !isPrintable(e.Key) }
+	if compared == caseless && slices.ContainsFunc(rows, odd) {
+		return nil, false
 	}
-	return m, true
+	return &memory{lookup: l, other: other, find: find, caseless: compared == caseless}, true
 }
-
-// several stands for the rows of a key that has more than one.
-const several = -1
 
 // memory answers from rows that were read before.
 type memory struct {
 	*lookup
 	other    table.Table
-	rows     []table.Entry
+	find     table.Finder
 	caseless bool
-	index    map[string]int32
+	brief    bool
+}
+
+// Brief is the same memory whose answers do not say where they are written.
+func (m *memory) Brief() table.Memory {
+	other := *m
+	other.brief = true
+	return &other
 }
 
 func (m *memory) Name() string { return m.Table }
@@ -69,19 +62,19 @@ func (m *memory) Lookup(ctx context.Context, key string) (table.Result, error) {
 	if !isPrintable(p.Whole) && (m.caseless || strings.IndexByte(p.Whole, 0) >= 0 || !utf8.ValidString(p.Whole)) {
 		return m.other.Lookup(ctx, key)
 	}
-	if m.caseless {
-		stored = address.FoldASCII(stored)
-	}
-	n, found := m.index[stored]
+	e, count := m.find(stored)
 	switch {
-	case !found:
+	case count == 0, count == 1 && !m.caseless && e.Key != stored:
 		return table.Result{}, table.ErrNotFound
-	case n == several:
+	case count > 1:
 		return m.other.Lookup(ctx, key)
 	}
-	at := m.rows[n].At
+	if m.brief {
+		return table.Result{Value: e.Value}, nil
+	}
+	at := e.At()
 	at.Key, at.Query = p.Whole, m.query.readable(&p)
-	return table.Result{Value: m.rows[n].Value, At: []origin.At{at}}, nil
+	return table.Result{Value: e.Value, At: []origin.At{at}}, nil
 }
 
 // stored is the key of the rows that answer a key.

@@ -272,7 +272,7 @@ func (s Suite) rows(t *testing.T) {
 		if got, err := tab.Lookup(t.Context(), entry.Key); err != nil || got.Value != entry.Value {
 			t.Errorf("All lists %q = %q, Lookup says %q, %v", entry.Key, entry.Value, got.Value, err)
 		}
-		if entry.At.IsZero() {
+		if entry.At().IsZero() {
 			t.Errorf("All does not say where %q is written", entry.Key)
 		}
 	}

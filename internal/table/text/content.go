@@ -57,6 +57,7 @@ const (
 	AliasFile             // the key ends in ':', as in an alias file
 	NotLocal              // an alias name with '@'
 	Duplicate             // an earlier line has the key
+	Unusable              // a rule of patterns or networks that is wrong (package pattern)
 )
 
 // Problem is something that an administrator should know about a line.
@@ -219,23 +220,32 @@ func clip(s string) string {
 // text is the logical line of a row.
 func (c *Content) text(r row) string { return c.arena[r.start:r.end] }
 
-// entry is the row with its key as written.
-func (c *Content) entry(r row) (key string, result table.Result) {
-	text := c.text(r)
-	key, value, _, _ := c.split(text)
-	at := origin.At{File: c.path, Line: int(r.line), Text: strings.TrimRight(text, blank)}
-	return key, table.Result{Value: value, At: []origin.At{at}}
+// place is the logical line of a row.
+func (c *Content) place(r row) origin.At {
+	return origin.At{File: c.path, Line: int(r.line), Text: strings.TrimRight(c.text(r), blank)}
 }
+
+// At is where the row of a number stands, as table.Places.
+func (c *Content) At(number int) origin.At { return c.place(c.rows[number]) }
 
 // Lookup returns the value under a key, which must be folded when the content
 // is. The error is nil or table.ErrNotFound.
 func (c *Content) Lookup(key string) (table.Result, error) {
+	e, err := c.Row(key)
+	if err != nil {
+		return table.Result{}, err
+	}
+	return table.Result{Value: e.Value, At: []origin.At{e.At()}}, nil
+}
+
+// Row is Lookup without the place, which the entry tells.
+func (c *Content) Row(key string) (table.Entry, error) {
 	i, _, ok := c.keys.find(maphash.String(c.keys.seed, key), func(row uint32) bool { return c.key(c.rows[row]) == key })
 	if !ok {
-		return table.Result{}, table.ErrNotFound
+		return table.Entry{}, table.ErrNotFound
 	}
-	_, result := c.entry(c.rows[i])
-	return result, nil
+	_, value, _, _ := c.split(c.text(c.rows[i]))
+	return table.Entry{Key: key, Value: value, Places: c, Number: int(i)}, nil
 }
 
 // Len is the number of rows.
@@ -245,14 +255,12 @@ func (c *Content) Len() int { return len(c.rows) }
 // key of an earlier one. Keys are folded when the content is.
 func (c *Content) All() iter.Seq[table.Entry] {
 	return func(yield func(table.Entry) bool) {
-		for _, r := range c.rows {
-			key, result := c.entry(r)
-			if c.fold {
-				key = c.foldKey(key)
-			}
-			if !yield(table.Entry{Key: key, Value: result.Value, At: result.At[0]}) {
+		number := 0
+		for key, value := range c.Pairs() {
+			if !yield(table.Entry{Key: key, Value: value, Places: c, Number: number}) {
 				return
 			}
+			number++
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 func dump(c *text.Content) []string {
 	var got []string
 	for e := range c.All() {
-		got = append(got, fmt.Sprintf("%d %s=%s", e.At.Line, e.Key, e.Value))
+		got = append(got, fmt.Sprintf("%d %s=%s", e.At().Line, e.Key, e.Value))
 	}
 	for _, p := range c.Problems {
 		got = append(got, (&p).Error())
@@ -130,10 +130,10 @@ func FuzzParse(f *testing.F) {
 			at[line.Number] = strings.TrimRight(line.Text, syntax.Blank)
 		}
 		for e := range c.All() {
-			if want, ok := at[e.At.Line]; !ok || e.At.Text != want {
-				t.Errorf("line %d is %q, want %q", e.At.Line, e.At.Text, want)
+			if want, ok := at[e.At().Line]; !ok || e.At().Text != want {
+				t.Errorf("line %d is %q, want %q", e.At().Line, e.At().Text, want)
 			}
-			delete(at, e.At.Line)
+			delete(at, e.At().Line)
 		}
 		for _, p := range c.Problems {
 			delete(at, p.At.Line)
@@ -170,7 +170,7 @@ func check(t *testing.T, data []byte, o text.Options) *text.Content {
 	for e := range c.All() {
 		n++
 		got, err := c.Lookup(e.Key)
-		if err != nil || got.Value != e.Value || got.At[0].Line != e.At.Line {
+		if err != nil || got.Value != e.Value || got.At[0].Line != e.At().Line {
 			t.Errorf("Lookup(%q) = %+v, %v, want %+v", e.Key, got, err, e)
 		}
 		if seen[e.Key] || e.Key == "" || e.Value == "" || fold(e.Key) != e.Key || strings.Trim(e.Value, syntax.Blank) != e.Value {

@@ -44,6 +44,7 @@ import (
 	"iter"
 	"sync/atomic"
 
+	"postern/internal/origin"
 	"postern/internal/table"
 )
 
@@ -137,13 +138,22 @@ func (t *Table) Problems() []Problem { return t.file.Content().Problems }
 
 // Lookup returns the value of the first row with that key.
 func (t *Table) Lookup(_ context.Context, key string) (table.Result, error) {
+	e, err := t.Row(key)
+	if err != nil {
+		return table.Result{}, err
+	}
+	return table.Result{Value: e.Value, At: []origin.At{e.At()}}, nil
+}
+
+// Row is Lookup without the place, which the entry tells.
+func (t *Table) Row(key string) (table.Entry, error) {
 	if t.closed.Load() {
-		return table.Result{}, &table.Error{Table: t.name, Key: key, Err: errClosed}
+		return table.Entry{}, &table.Error{Table: t.name, Key: key, Err: errClosed}
 	}
 	if t.fold {
 		key = t.o.Fold(key)
 	}
-	return t.file.Content().Lookup(key)
+	return t.file.Content().Row(key)
 }
 
 // All yields the rows in the order of the file. Rows with a key that an earlier
