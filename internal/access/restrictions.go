@@ -92,6 +92,12 @@ var absent = map[string]bool{
 	"sleep": true,
 }
 
+// PassedOver reports whether a restriction of Postfix has no effect here.
+func PassedOver(name string) bool {
+	_, absent := absent[newName(name)]
+	return absent
+}
+
 // tables are the restrictions that look something up in an access(5) table.
 var tables = map[string]func(c *compiler, m *table.Maps) func(context.Context, *evaluation) decision{
 	"check_client_access":    checkClient,

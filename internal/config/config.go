@@ -29,6 +29,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,11 +147,22 @@ func (s *Settings) setLine(at origin.At, text string) error {
 	}
 	at.Parameter = name
 	if old, ok := s.written[name]; ok && old.Raw != value {
-		s.problems = append(s.problems, Problem{Kind: Repeated, At: at, Parameter: name, Also: []origin.At{old.At},
-			Text: fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, old.Raw, old.At)})
+		s.repeated(name, old, at)
 	}
 	s.written[name] = Value{Raw: value, At: at, Set: true}
 	return nil
+}
+
+// repeated notes a parameter that had another value before: one problem, however often
+// it is set.
+func (s *Settings) repeated(name string, old Value, at origin.At) {
+	also := []origin.At{old.At}
+	if i := slices.IndexFunc(s.problems, func(p Problem) bool { return p.Kind == Repeated && p.Parameter == name }); i >= 0 {
+		also = append(s.problems[i].Also, old.At)
+		s.problems = slices.Delete(s.problems, i, i+1)
+	}
+	s.problems = append(s.problems, Problem{Kind: Repeated, At: at, Parameter: name, Also: also,
+		Text: fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, old.Raw, old.At)})
 }
 
 // With returns the settings with overrides on top; the last one of a name

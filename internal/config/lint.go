@@ -40,7 +40,7 @@ func (s *Settings) lintSetting(name string, v Value, used usage) {
 		if slices.Contains(absent, name) && v.Raw != "" && !strings.EqualFold(v.Raw, "no") {
 			s.problem(Ineffective, v.At, name, fmt.Sprintf("%s has no effect in this version: mail is handled as if it were not set", name))
 		}
-		if p.Type == "str" && listLike(name) {
+		if p.Type == "str" && (listLike(name) || single(name) && !isExcuse(v.Raw)) {
 			s.lintList(name, v)
 		}
 		if name == "notify_classes" {
@@ -95,8 +95,19 @@ func listLike(name string) bool {
 	return false
 }
 
+// single tells parameters whose value is one name, or a transport with its next hop.
+func single(name string) bool {
+	return slices.Contains([]string{"relayhost", "myhostname", "mydomain", "myorigin"}, name) || strings.HasSuffix(name, "_transport")
+}
+
+// isExcuse reports a transport whose next hop is a text for people.
+func isExcuse(value string) bool {
+	service, _, _ := strings.Cut(value, ":")
+	return service == "error" || service == "retry" || service == "discard"
+}
+
 // lintList finds words in a list that begin with '#': Postfix ignores the rest
-// of a domain list there.
+// of a domain list there, and takes it for a part of any other value.
 func (s *Settings) lintList(name string, v Value) {
 	words := syntax.Split(v.Raw, syntax.Separators)
 	for i, w := range words {
@@ -116,10 +127,10 @@ func DomainList(name string) bool {
 
 // loses reports whether mail suffers from a '#' in a list: the words behind it
 // are domains, tables or files that a domain list does not have, or the '#' is a
-// table or restriction that does not exist.
+// table, restriction or host that does not exist.
 func loses(name string, behind []string) bool {
 	switch {
-	case strings.HasSuffix(name, "_maps"), strings.HasSuffix(name, "_restrictions"):
+	case strings.HasSuffix(name, "_maps"), strings.HasSuffix(name, "_restrictions"), single(name):
 		return true
 	case !DomainList(name):
 		return false

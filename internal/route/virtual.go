@@ -33,13 +33,13 @@ func (r *Router) VirtualMailbox(ctx context.Context, a address.Address, tr *Trac
 	base := r.p.mailboxBase
 	if !filepath.IsAbs(base) {
 		err := fmt.Errorf("virtual_mailbox_base = %q: need an absolute path", base)
-		r.log.Warningf("%v", err)
+		r.warn(tr, err)
 		return Mailbox{}, configurationError(err)
 	}
 	box := Mailbox{Base: filepath.Clean(base), Path: filepath.Join(base, found.Value)}
 	if inside := strings.TrimSuffix(box.Base, "/") + "/"; !strings.HasPrefix(box.Path, inside) {
 		err := fmt.Errorf("%v: mailbox %q of %s leaves virtual_mailbox_base", first(found.At), found.Value, a)
-		r.log.Warningf("%v", err)
+		r.warn(tr, err)
 		return Mailbox{}, configurationError(err)
 	}
 	box.Format = r.format(found.Value, box.Path)
@@ -51,6 +51,14 @@ func (r *Router) VirtualMailbox(ctx context.Context, a address.Address, tr *Trac
 	}
 	tr.add("deliver", "virtual_mailbox_maps", a.Internal(), box.Display(), first(found.At))
 	return box, nil
+}
+
+// warn logs why mail waits. Who traces a decision is told by the error alone, and may
+// ask for mailboxes of which virtual(8) never hears.
+func (r *Router) warn(tr *Trace, err error) {
+	if tr == nil {
+		r.log.Warningf("%v", err)
+	}
 }
 
 // Display is the path as explain shows it, with the final slash of a Maildir.
@@ -95,7 +103,7 @@ func (r *Router) ownerID(ctx context.Context, parameter, what string, minimum in
 	}
 	if !ok {
 		err := fmt.Errorf("recipient %s: not found in %s", a, parameter)
-		r.log.Warningf("%v", err)
+		r.warn(tr, err)
 		return 0, configurationError(err)
 	}
 	digits := strings.TrimSpace(found.Value)
@@ -105,7 +113,7 @@ func (r *Router) ownerID(ctx context.Context, parameter, what string, minimum in
 	id, err := strconv.Atoi(digits)
 	if err != nil || id < minimum || id > 1<<31-1 {
 		err := fmt.Errorf("recipient %s: bad %s %s in %s", a, what, found.Value, parameter)
-		r.log.Warningf("%v", err)
+		r.warn(tr, err)
 		return 0, configurationError(err)
 	}
 	return id, nil

@@ -89,7 +89,7 @@ func (e expectation) codes() map[string]bool {
 	for _, x := range e.explain {
 		for _, kv := range x.want {
 			if kv[0] == "findings" && kv[1] != "none" {
-				for code := range alternatives(kv[1]) {
+				for code := range listed(kv[1]) {
 					codes[code] = true
 				}
 			}
@@ -98,4 +98,5 @@ func (e expectation) codes() map[string]bool {
 	return codes
 }
 
-func alternatives(list string) iter.Seq[string] { return strings.SplitSeq(list, ",") }
+// listed are the codes of "VD101,VD103".
+func listed(list string) iter.Seq[string] { return strings.SplitSeq(list, ",") }

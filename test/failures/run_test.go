@@ -213,7 +213,7 @@ func ofFindings(want string, list []finding.Finding) string {
 	if want == "none" && len(codes) == 0 {
 		return want
 	}
-	for code := range alternatives(want) {
+	for code := range listed(want) {
 		if !slices.Contains(codes, code) {
 			return strings.Join(codes, ",") + " (without " + code + ")"
 		}

@@ -28,7 +28,7 @@
 // Not here: whether the mailbox can be written, and what other servers say of an
 // address. Nothing is changed.
 //
-// It imports address, check/inventory, config, explain, finding, origin, route,
+// It imports access, address, check/inventory, config, explain, finding, origin, route,
 // setup and table, and golang.org/x/net/idna.
 package addresses
 

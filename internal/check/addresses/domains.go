@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"postern/internal/access"
 	"postern/internal/address"
 	"postern/internal/check/inventory"
 	"postern/internal/explain"
@@ -214,8 +215,13 @@ func (g *graph) someUsers(ctx context.Context) []string {
 // judgeOpenEnds is VD208, case (a): mailbox domains without a list of recipients.
 func (g *graph) judgeOpenEnds(ctx context.Context) {
 	v := g.settings.Value("virtual_mailbox_maps")
-	if strings.TrimSpace(v.Text) != "" || g.verifies() {
+	wanted := g.wantsVerified()
+	if strings.TrimSpace(v.Text) != "" || wanted && !access.PassedOver(verifying) {
 		return
+	}
+	text := "virtual_mailbox_maps is empty, so every address of %s is accepted, and mail for those that do not exist bounces later"
+	if wanted {
+		text += "; " + verifying + " has no effect here"
 	}
 	var domain *inventory.Domain
 	for _, d := range g.list.Domains(ctx) {
@@ -228,16 +234,17 @@ func (g *graph) judgeOpenEnds(ctx context.Context) {
 		return
 	}
 	g.notes.add(note{code: "VD208", severity: finding.Warning, domain: domain.Name, name: domain.Name,
-		at: []origin.At{g.parameter("virtual_mailbox_maps"), domain.At},
-		message: says("virtual_mailbox_maps is empty, so every address of %s is accepted, " +
-			"and mail for those that do not exist bounces later"),
-		fix: "list the mailboxes in virtual_mailbox_maps"})
+		at:      []origin.At{g.parameter("virtual_mailbox_maps"), domain.At},
+		message: says(text), fix: "list the mailboxes in virtual_mailbox_maps"})
 }
 
-// verifies reports whether recipients are verified where they are delivered.
-func (g *graph) verifies() bool {
+// verifying is the restriction that asks the server of a mailbox whether it is there.
+const verifying = "reject_unverified_recipient"
+
+// wantsVerified reports whether recipients are to be verified where they are delivered.
+func (g *graph) wantsVerified() bool {
 	for _, parameter := range []string{"smtpd_recipient_restrictions", "smtpd_relay_restrictions"} {
-		if strings.Contains(g.setup.Service.String(parameter), "reject_unverified_recipient") {
+		if strings.Contains(g.setup.Service.String(parameter), verifying) {
 			return true
 		}
 	}

@@ -130,6 +130,9 @@ func (g *graph) judgeEnd(ctx context.Context, e end) {
 	if e.by == nil {
 		return // the address itself is unknown: nobody promised anything
 	}
+	if g.originEnd(e) {
+		return
+	}
 	switch {
 	case e.err != nil:
 		e.refusal, e.permanent, e.class = "it is no address that can exist", true, route.Default
@@ -197,6 +200,23 @@ func (g *graph) bareTarget(e end) {
 			return fmt.Sprintf("%s, which %s names for %s, becomes %s (myorigin), %s", names, e.by.parameter, shown(e.sender), e.address, why)
 		},
 		fix: fmt.Sprintf("write the whole address in the place of %q, with its domain", bare)})
+}
+
+// originEnd is VD209 where myorigin is no domain (the name of a file), so that every
+// name without a domain becomes no address. It reports whether that is so.
+func (g *graph) originEnd(e end) bool {
+	domain := address.Fold(g.settings.String("myorigin"))
+	if route.ValidHostname(domain) || route.ValidLiteral(domain) ||
+		!strings.Contains(address.Fold(e.address.Internal()+" "+e.refusal), "@"+domain) {
+		return false
+	}
+	g.notes.add(note{code: "VD209", severity: finding.Error, domain: domain, name: shown(e.sender),
+		at: []origin.At{g.parameter("myorigin"), e.by.place(g)},
+		message: func(names string, _ int) string {
+			return fmt.Sprintf("myorigin is %q, which is no domain, so what %s leads to without a domain becomes no address", domain, names)
+		},
+		fix: "write a domain: myorigin = " + g.settings.String("myhostname")})
+	return true
 }
 
 // aliasDomainEnd is VD202.

@@ -27,7 +27,7 @@ func (g *graph) examineNowhere(ctx context.Context) {
 	for _, parameter := range hostingMaps {
 		for _, t := range g.list.Of(ctx, parameter) {
 			for _, e := range t.Entries {
-				if domain := g.domainOf(e); domain != "" && g.unlisted(ctx, known, parameter, domain) {
+				if domain := g.domainOf(e); domain != "" && g.unlisted(ctx, known, parameter, domain) && !g.isIdentity(parameter, e) {
 					g.noteNowhere(ctx, domain, parameter, e.At())
 				}
 			}
@@ -88,6 +88,11 @@ func (g *graph) onlySends(ctx context.Context) bool {
 	return !slices.ContainsFunc(g.list.Domains(ctx), func(d inventory.Domain) bool { return d.Class != route.Local })
 }
 
+// isIdentity reports an alias to itself, which changes nothing wherever its domain is.
+func (g *graph) isIdentity(parameter string, e table.Entry) bool {
+	return parameter == "virtual_alias_maps" && slices.Equal(g.targetsOf(parameter, e.Key), g.targetsOf(parameter, e.Value))
+}
+
 // noteNowhere is VD103.
 func (g *graph) noteNowhere(ctx context.Context, domain, parameter string, at origin.At) {
 	key := "VD103 " + domain
@@ -123,12 +128,16 @@ func rowsFor(n int, parameter string) string {
 	return fmt.Sprintf("%d rows are for it, in %s and others", n, parameter)
 }
 
-// nowhereFix names the list that fits the rows.
+// nowhereFix names the list that fits the rows. Aliases of a domain that is hosted
+// elsewhere are of use too: for mail that is sent from here.
 func nowhereFix(domain, parameter string, near []string) string {
 	list := map[string]string{"virtual_mailbox_maps": "virtual_mailbox_domains", "virtual_alias_maps": "virtual_alias_domains",
 		"relay_recipient_maps": "relay_domains"}[parameter]
 	if len(near) > 0 {
 		return fmt.Sprintf("add %s to %s, or write %s if that is meant", domain, list, near[0])
+	}
+	if parameter == "virtual_alias_maps" {
+		return fmt.Sprintf("add %s to %s if all its mail is to come here; leave the row as it is if it is meant for mail that leaves through this host", domain, list)
 	}
 	return fmt.Sprintf("add %s to %s", domain, list)
 }
@@ -186,7 +195,7 @@ func (g *graph) examineRowsOf(ctx context.Context, domain string) {
 		}
 		for _, t := range g.list.Of(ctx, parameter) {
 			for _, e := range t.Entries {
-				if g.domainOf(e) == domain {
+				if g.domainOf(e) == domain && !g.isIdentity(parameter, e) {
 					g.noteNowhere(ctx, domain, parameter, e.At())
 				}
 			}

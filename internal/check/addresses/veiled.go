@@ -2,11 +2,13 @@ package addresses
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/idna"
 
 	"postern/internal/address"
+	"postern/internal/config"
 )
 
 // isVeiled reports whether an address is unknown only because the row that has it
@@ -56,16 +58,23 @@ func (g *graph) veiledKeys(ctx context.Context, parameter string) map[string]boo
 
 // isVeiledDomain reports whether a domain is in no list only because the word that
 // names it is lost: behind a '#', in a misspelt parameter, in an earlier setting, in a
-// row or line that cannot be read.
+// row or line that cannot be read, in a line of main.cf that is no setting, or before
+// a semicolon.
 func (g *graph) isVeiledDomain(ctx context.Context, domain string) bool {
 	domain = meant(domain)
 	for _, parameter := range domainLists {
-		if set := g.veiledKeys(ctx, parameter); set[domain] || set[everything] {
+		set := g.veiledKeys(ctx, parameter)
+		if set[domain] || set[everything] || hasWord(g.settings.String(parameter), domain) {
 			return true
 		}
 	}
 	for _, d := range g.list.Domains(ctx) {
 		if d.Name != domain && meant(d.Name) == domain {
+			return true
+		}
+	}
+	for _, f := range config.Faults(g.list.Setup.Fault) {
+		if hasWord(f.At.Text, domain) {
 			return true
 		}
 	}
@@ -85,14 +94,9 @@ func (g *graph) isVeiledDomain(ctx context.Context, domain string) bool {
 	return false
 }
 
-// hasWord reports whether a setting names a domain.
+// hasWord reports whether a setting names a domain, as a word or between semicolons.
 func hasWord(setting, domain string) bool {
-	for _, w := range strings.FieldsFunc(address.Fold(setting), func(r rune) bool { return r <= ' ' || strings.ContainsRune(",=#", r) }) {
-		if w == domain {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(strings.FieldsFunc(address.Fold(setting), func(r rune) bool { return r <= ' ' || strings.ContainsRune(",;=#", r) }), domain)
 }
 
 // meant is an address or a domain without what makes it differ by mistake: capitals,

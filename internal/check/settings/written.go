@@ -52,11 +52,14 @@ func wording(p config.Problem) (message, fix string) {
 	where := place(p.At)
 	switch p.Kind {
 	case config.Repeated:
-		first := place(p.Also[0])
-		if p.Parameter == "" {
-			return fmt.Sprintf("%s: %s", where, p.Text), fmt.Sprintf("keep one of the two entries, %s or %s", first, where)
+		var earlier []string
+		for _, at := range p.Also {
+			earlier = append(earlier, place(at))
 		}
-		return fmt.Sprintf("%s is set at %s and again, with another value, at %s: the last one wins", p.Parameter, first, where),
+		if p.Parameter == "" {
+			return fmt.Sprintf("%s: %s", where, p.Text), fmt.Sprintf("keep one of the two entries, %s or %s", earlier[0], where)
+		}
+		return fmt.Sprintf("%s is set at %s and again, with another value, at %s: the last one wins", p.Parameter, strings.Join(earlier, ", at "), where),
 			fmt.Sprintf("keep one of the lines that set %s", p.Parameter)
 	case config.Orphan:
 		return fmt.Sprintf("the line %s begins with a blank and continues nothing, so it is left out", where), "remove the blanks in front of the line"
@@ -87,6 +90,10 @@ func refused(f *config.Fault) finding.Finding {
 	out := finding.Finding{Code: "VD310", Severity: finding.Error, Message: f.Err.Error(), At: []origin.At{f.At}, Fix: "correct the value"}
 	var unknown *access.UnknownRestriction
 	switch {
+	case strings.HasPrefix(out.Message, "missing '='"):
+		if name, value, ok := strings.Cut(strings.TrimSpace(f.At.Text), " "); ok {
+			out.Fix = fmt.Sprintf("write %s = %s", name, strings.TrimSpace(value))
+		}
 	case errors.As(f, &unknown):
 		out.Message += ": a server that meets it lets no mail in"
 		out.Near, out.Fix = unknown.Near, "correct the word, or remove it"

@@ -204,31 +204,48 @@ func (x *examination) untyped() {
 		if !strings.HasSuffix(name, "_maps") || name == "proxy_read_maps" || name == "proxy_write_maps" || !v.Set {
 			continue
 		}
-		if _, known := x.settings.Default(name); !known {
-			continue
-		}
-		for _, word := range syntax.Split(v.Text, syntax.Separators) {
-			if word[0] == '#' {
-				break // a comment, which is a mistake of its own
-			}
-			typ, _, ok := strings.Cut(table.Direct(word), ":")
-			if !ok || strings.ContainsAny(typ, "/{") || typ == "" {
-				x.untypedWord(name, word, v.At)
-			}
+		if _, known := x.settings.Default(name); known {
+			x.untypedWords(name, v.At, noTables(v.Text))
 		}
 	}
 }
 
-func (x *examination) untypedWord(parameter, word string, at origin.At) {
-	f := finding.Finding{Code: "VD304", Severity: finding.Error, At: []origin.At{at},
-		Message: fmt.Sprintf("%q in %s is no table, which is written type:name: whoever it is asked for has to wait (451 4.3.0)", word, parameter),
-		Fix:     fmt.Sprintf("write the type in front, such as hash:%s", word)}
-	if strings.HasPrefix(word, "/") {
-		f.Near = []string{"hash:" + word, "texthash:" + word}
-		if strings.HasSuffix(word, ".cf") {
-			f.Near = []string{"mysql:" + word, "pgsql:" + word, "sqlite:" + word}
-			f.Fix = "write the type in front, such as mysql:" + word
+// noTables are the words of a list of tables that name none, up to a comment, which is
+// a mistake of its own.
+func noTables(value string) []string {
+	var words []string
+	for _, word := range syntax.Split(value, syntax.Separators) {
+		if word[0] == '#' {
+			break
 		}
+		typ, _, ok := strings.Cut(table.Direct(word), ":")
+		if !ok || strings.ContainsAny(typ, "/{") || typ == "" {
+			words = append(words, word)
+		}
+	}
+	return words
+}
+
+// untypedWords is one finding for all such words of a parameter.
+func (x *examination) untypedWords(parameter string, at origin.At, words []string) {
+	if len(words) == 0 {
+		return
+	}
+	word, count := words[0], "is no table"
+	if len(words) > 1 {
+		count = "and " + counted(len(words)-1, "word", "words") + " behind it are no tables"
+	}
+	f := finding.Finding{Code: "VD304", Severity: finding.Error, At: []origin.At{at},
+		Message: fmt.Sprintf("%q in %s %s, which are written type:name: whoever it is asked for has to wait (451 4.3.0)", word, parameter, count),
+		Fix:     fmt.Sprintf("write the type in front, such as hash:%s", word)}
+	switch {
+	case len(words) > 1 && words[1] == "=", strings.Contains(word, "="):
+		f.Fix = fmt.Sprintf("remove the blanks in front of the line of %s, if it is a setting of its own", word)
+	case strings.HasPrefix(word, "/") && strings.HasSuffix(word, ".cf"):
+		f.Near = []string{"mysql:" + word, "pgsql:" + word, "sqlite:" + word}
+		f.Fix = "write the type in front, such as mysql:" + word
+	case strings.HasPrefix(word, "/"):
+		f.Near = []string{"hash:" + word, "texthash:" + word}
 	}
 	x.add(f)
 }

@@ -15,6 +15,7 @@ import (
 	"postern/internal/finding"
 	"postern/internal/nearest"
 	"postern/internal/origin"
+	"postern/internal/syntax"
 	"postern/internal/table"
 	"postern/internal/table/cf"
 )
@@ -85,10 +86,19 @@ func (x *examination) unlistedStep(m *meeting) {
 	if !m.failed {
 		return
 	}
-	at := x.settings.Value(m.step.Parameter).At
-	x.add(finding.Finding{Code: "VD307", Severity: finding.Error, At: []origin.At{at},
-		Message: fmt.Sprintf("%s: %s cannot be asked, so the mail has to wait (451 4.3.0): %s", m.step.Parameter, m.step.Table, m.step.Error),
-		Fix:     fmt.Sprintf("create %s, or correct its name in %s", m.step.Table, m.step.Parameter)})
+	parameter := m.step.Parameter
+	v := x.settings.Value(parameter)
+	if words := noTables(v.Text); strings.HasSuffix(parameter, "_maps") && slices.Contains(words, m.step.Table) {
+		x.untypedWords(parameter, v.At, words)
+		return
+	}
+	f := finding.Finding{Code: "VD307", Severity: finding.Error, At: []origin.At{v.At},
+		Message: fmt.Sprintf("%s: %s cannot be asked, so the mail has to wait (451 4.3.0): %s", parameter, m.step.Table, m.step.Error),
+		Fix:     fmt.Sprintf("create %s, or correct its name in %s", m.step.Table, parameter)}
+	if slices.ContainsFunc(syntax.Split(v.Text, syntax.Separators), func(w string) bool { return w[0] == '#' }) {
+		f.Fix = fmt.Sprintf("put the comment in %s on a line of its own, above the setting", parameter)
+	}
+	x.add(f)
 }
 
 // failure is the finding for a table that cannot answer.
@@ -103,7 +113,10 @@ func (x *examination) failure(t *inventory.Table, err error) finding.Finding {
 	case errors.As(err, &unknown):
 		f.Code, f.Message = "VD304", fmt.Sprintf("there is no table type %q (%s in %s): whoever it is asked for has to wait (451 4.3.0)", typ, t.Spec, parameters(t))
 		f.Fix = "use a type that there is: " + strings.Join(x.types(), ", ")
-		if unknown.Near != "" {
+		if bare := strings.Trim(t.Spec, `"'`); bare != t.Spec {
+			f.Near = []string{bare}
+			f.Fix = fmt.Sprintf("write %s without quotes, which are part of the name here", bare)
+		} else if unknown.Near != "" {
 			f.Near = []string{unknown.Near}
 			f.Fix = fmt.Sprintf("write %s:%s, if that was meant", unknown.Near, name)
 		}
@@ -115,7 +128,7 @@ func (x *examination) failure(t *inventory.Table, err error) finding.Finding {
 		f.Near = x.misspelt(t)
 	case isServer(typ) && unreachable(err):
 		f.Code, f.Message = "VD306", fmt.Sprintf("%s (%s) cannot use its database: %s", t.Spec, parameters(t), cause(err))
-		f.Fix = "start the server, or correct hosts, user, password and dbname in " + name + x.localhost(t)
+		f.Fix = fmt.Sprintf("start the server, or correct %s in %s", reaching(typ), name) + x.localhost(t)
 	default:
 		f.Message = fmt.Sprintf("%s (%s) cannot be asked, so all mail that asks it has to wait (451 4.3.0): %s", t.Spec, parameters(t), cause(err))
 		f.Fix = advice(t, err)
@@ -156,6 +169,17 @@ func isServer(typ string) bool {
 	return slices.Contains([]string{"mysql", "pgsql", "ldap", "memcache"}, typ)
 }
 
+// reaching are the parameters by which a type reaches its server.
+func reaching(typ string) string {
+	switch typ {
+	case "ldap":
+		return "server_host, bind, bind_dn and bind_pw"
+	case "memcache":
+		return "memcache"
+	}
+	return "hosts, user, password and dbname"
+}
+
 // unreachable reports a server that does not let us in, or does not answer; any
 // other error is one that it gave as its answer.
 func unreachable(err error) bool {
@@ -180,6 +204,8 @@ func (x *examination) localhost(t *inventory.Table) string {
 func advice(t *inventory.Table, err error) string {
 	typ, name := parts(t)
 	switch {
+	case typ == "tcp" || typ == "socketmap":
+		return fmt.Sprintf("start the server of %s, or take it out of %s", t.Spec, parameters(t))
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("create the file, or correct its name in %s", parameters(t))
 	case errors.Is(err, fs.ErrPermission):
@@ -188,8 +214,6 @@ func advice(t *inventory.Table, err error) string {
 		return fmt.Sprintf("correct the query in %s; \"postmap -q ADDRESS %s\" tries it", name, t.Spec)
 	case typ == "fail":
 		return fmt.Sprintf("take %s out of %s: it is a table that always fails", t.Spec, parameters(t))
-	case typ == "tcp" || typ == "socketmap":
-		return fmt.Sprintf("start the server of %s, or take it out of %s", t.Spec, parameters(t))
 	}
 	return fmt.Sprintf("correct %s; \"postmap -q ADDRESS %s\" tries it", t.Spec, t.Spec)
 }

@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,9 +29,9 @@ func Address(ctx context.Context, i *inventory.Inventory, e *explain.Explanation
 			told = x.met(ctx, t, m) || told
 		}
 	}
-	for _, m := range met {
-		x.unlistedStep(m)
-		told = told || m.failed
+	for _, spec := range slices.Sorted(maps.Keys(met)) {
+		x.unlistedStep(met[spec])
+		told = told || met[spec].failed
 	}
 	x.listing(ctx, e)
 	if !told && e.Reply.Code/100 == 4 && strings.HasPrefix(e.Reply.Enhanced, "4.3.") {

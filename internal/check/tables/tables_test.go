@@ -337,7 +337,7 @@ func TestAddress(t *testing.T) {
 			"a@example.test", []string{"VD307 error v.cf:2"}},
 		{"unknown type", "-- main.cf --\n" + base + "virtual_alias_maps = hahs:{dir}/v\n", "a@example.test", []string{"VD304 error " + at(2) + " hash"}},
 		{"no file of a list", "-- main.cf --\nvirtual_alias_domains = {dir}/domains\n", "a@example.test", []string{"VD307 error " + at(1)}},
-		{"no type", "-- main.cf --\n" + base + "virtual_alias_maps = {dir}/v\n", "a@example.test", []string{"VD307 error " + at(2)}},
+		{"no type", "-- main.cf --\n" + base + "virtual_alias_maps = {dir}/v\n", "a@example.test", []string{"VD304 error " + at(2) + " hash:v texthash:v"}},
 		{"no value", "-- main.cf --\n" + base + "virtual_alias_maps = texthash:{dir}/v\n-- v --\nb@example.test a@b.test\na@example.test\n",
 			"a@example.test", []string{"VD308 error v:2"}},
 	}
