@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/access"
 	"postern/internal/route"
 	"postern/internal/route/routetest"
 )
@@ -122,6 +123,16 @@ func TestTracePassesThrough(t *testing.T) {
 	for _, want := range []string{"check_recipient_access one@mbox.test", "virtual_alias_maps one@mbox.test", "virtual_mailbox_maps one@mbox.test"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("steps lack %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestPassedOver(t *testing.T) {
+	for name, want := range map[string]bool{
+		"reject_unverified_recipient": true, "reject_unauth_destination": false, "no_such_thing": false, "reject_maps_rbl": true,
+	} {
+		if got := access.PassedOver(name); got != want {
+			t.Errorf("PassedOver(%s) = %v, want %v", name, got, want)
 		}
 	}
 }

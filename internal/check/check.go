@@ -42,6 +42,9 @@ const (
 	ServerTime = 3 * time.Second
 )
 
+// inDNS is what the room of names looks at.
+const inDNS = "names in the DNS"
+
 // Options say how to examine.
 type Options struct {
 	// DNS asks the DNS. Without it that happens only when dns_servers is set.
@@ -71,9 +74,10 @@ type room struct {
 	follow  follower
 }
 
-// rooms are all families of checks: what they look at, Examine, Address.
-func rooms(o Options) []room {
-	boxes, dns := mailboxes.Room{ServerTime: ServerTime, Silent: o.Silent}, names.Room{Always: o.DNS}
+// rooms are all families of checks: what they look at, Examine, Address. unanswered is
+// told that no server of the DNS answers; nil: nobody wants to know.
+func rooms(o Options, unanswered func(servers string)) []room {
+	boxes, dns := mailboxes.Room{ServerTime: ServerTime, Silent: o.Silent}, names.Room{Always: o.DNS, Unanswered: unanswered}
 	list := []room{
 		{"addresses", addresses.Examine, addresses.Address},
 		{"tables", tables.Examine, tables.Address},
@@ -81,16 +85,16 @@ func rooms(o Options) []room {
 		{"mailboxes and mailbox servers", boxes.Examine, boxes.Address},
 	}
 	if !o.Silent {
-		list = append(list, room{"names in the DNS", dns.Examine, dns.Address})
+		list = append(list, room{inDNS, dns.Examine, dns.Address})
 	}
 	return list
 }
 
 // Address fills in the findings of an explained address.
 func Address(ctx context.Context, i *inventory.Inventory, e *explain.Explanation, o Options) {
-	list := &finding.List{}
-	report := func(f finding.Finding) { list.Add(f.RelativeTo(i.Setup.Dir)) }
-	for _, r := range rooms(o) {
+	list, hide := &finding.List{}, secretsOf(i.Setup.Opener, i.Setup.Settings)
+	report := func(f finding.Finding) { list.Add(hide.finding(f).RelativeTo(i.Setup.Dir)) }
+	for _, r := range rooms(o, nil) {
 		if r.follow != nil {
 			r.follow(ctx, i, e, report)
 		}

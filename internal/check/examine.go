@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 type Result struct {
 	Findings   []finding.Finding `json:"findings"`
 	Summary    Summary           `json:"summary"`
-	Unfinished []string          `json:"unfinished,omitempty"` // what was not looked at to the end, for want of time
+	Unfinished []string          `json:"unfinished,omitempty"` // what was not looked at to the end, for want of time or of an answer
 	Notes      []string          `json:"notes,omitempty"`      // what a server warns of and no code fits
 }
 
@@ -49,24 +50,28 @@ func RunOn(ctx context.Context, i *inventory.Inventory, o Options) Result {
 	defer cancelLeave()
 	ctx, cancel := context.WithDeadline(leave, limit.Add(-2*patience))
 	defer cancel()
-	x := &examination{dir: i.Setup.Dir, progress: o.Progress}
-	x.begin(rooms(o))
+	x := &examination{dir: i.Setup.Dir, hide: secretsOf(i.Setup.Opener, i.Setup.Settings), progress: o.Progress}
+	x.begin(rooms(o, x.unanswered))
 	x.start(ctx, i)
 	x.wait(leave)
 	r := x.result()
-	r.Notes = settings.Notes(i.Setup)
+	for _, note := range settings.Notes(i.Setup) {
+		r.Notes = append(r.Notes, x.hide.text(note))
+	}
 	return r
 }
 
 // examination is the work of all rooms on one configuration.
 type examination struct {
 	dir      string
+	hide     secrets
 	progress func(part float64, what string)
 	works    []*work
 
 	mu      sync.Mutex // guards what follows, and what works have done
 	ended   int
 	summary Summary
+	silent  []string // who does not answer, and what was not looked at for that
 }
 
 // work is that of one room.
@@ -93,7 +98,7 @@ func (x *examination) start(ctx context.Context, i *inventory.Inventory) {
 		go func() {
 			defer close(w.done)
 			w.examine(ctx, i, func(f finding.Finding) {
-				f = f.RelativeTo(x.dir)
+				f = x.hide.finding(f).RelativeTo(x.dir)
 				x.mu.Lock()
 				defer x.mu.Unlock()
 				w.list.Add(f)
@@ -136,12 +141,20 @@ func (x *examination) wait(leave context.Context) {
 	}
 }
 
+// unanswered notes that no server of the DNS answers.
+func (x *examination) unanswered(servers string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.silent = append(x.silent, inDNS+" (no answer from "+servers+")")
+}
+
 // result is what was found so far.
 func (x *examination) result() Result {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	var all finding.List
 	r := Result{Summary: x.summary}
+	r.Unfinished = slices.Clone(x.silent)
 	for _, w := range x.works {
 		for _, f := range w.list.Sorted() {
 			all.Add(f)

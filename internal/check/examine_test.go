@@ -75,6 +75,14 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
+// TestNotes: what a server warns of and no code fits.
+func TestNotes(t *testing.T) {
+	r := Run(context.Background(), open(t, "quite_another_thing = x\n"), Options{})
+	if want := []string{"main.cf:1: unused parameter: quite_another_thing=x"}; !slices.Equal(r.Notes, want) {
+		t.Errorf("notes %q, want %q", r.Notes, want)
+	}
+}
+
 // TestProgress goes from 0 to 1, and names what is left.
 func TestProgress(t *testing.T) {
 	var mu sync.Mutex

@@ -47,7 +47,7 @@ func (x *examination) count(ctx context.Context, i *inventory.Inventory, _ findi
 	for _, t := range i.Tables(ctx) {
 		if !seen[t.Spec] {
 			seen[t.Spec] = true
-			s.Tables = append(s.Tables, TableStatus{Table: t.Spec, Entries: len(t.Entries), OK: t.Err == nil})
+			s.Tables = append(s.Tables, TableStatus{Table: x.hide.text(t.Spec), Entries: len(t.Entries), OK: t.Err == nil})
 		}
 	}
 	for _, d := range i.Domains(ctx) {

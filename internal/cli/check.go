@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -83,6 +84,15 @@ func exit(env Env, err error) error {
 	return status(couldNotRun)
 }
 
+// interrupted is the error of a command that somebody has ended: what it has found
+// until then is no answer. That its own time is over is none.
+func interrupted(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return errors.New("interrupted")
+	}
+	return nil
+}
+
 // explainCode prints the page of a code.
 func explainCode(w io.Writer, code string) error {
 	page, ok := finding.Page(code)
@@ -105,6 +115,9 @@ func runCheck(ctx context.Context, env Env, dir string, o checkOptions) (check.R
 	defer s.Close()
 	result := check.Run(ctx, s, check.Options{DNS: o.dns, Silent: o.serving > 0, Time: o.serving, Progress: bar.at})
 	bar.end()
+	if err := interrupted(ctx); err != nil {
+		return result, err
+	}
 	if o.json {
 		return result, toJSON(env.Stdout).Encode(result)
 	}
@@ -140,7 +153,7 @@ func printResult(w io.Writer, r check.Result, colour bool) {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	if len(r.Unfinished) > 0 {
-		fmt.Fprintf(w, "not examined to the end, the time was over: %s\n", strings.Join(r.Unfinished, ", "))
+		fmt.Fprintf(w, "not examined to the end: %s\n", strings.Join(r.Unfinished, ", "))
 	}
 	s := r.Summary
 	counts := []string{"no errors"}

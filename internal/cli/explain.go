@@ -89,6 +89,9 @@ func runExplain(ctx context.Context, env Env, o explainOptions, addresses []stri
 	worst := 0
 	for _, a := range addresses {
 		e, err := as.explain(ctx, a)
+		if err == nil {
+			err = interrupted(ctx)
+		}
 		if err != nil {
 			return 3, err
 		}
@@ -118,6 +121,7 @@ type explained struct {
 
 // newExplained reads a configuration the way the server would.
 func newExplained(ctx context.Context, o explainOptions, options setup.Options) (*explained, error) {
+	options.Wait = check.ServerTime
 	s, err := setup.Open(ctx, o.dir, options)
 	if err != nil {
 		return nil, err
@@ -143,6 +147,7 @@ func (x *explained) explain(ctx context.Context, text string) (explain.Explanati
 		return e, err
 	}
 	check.Address(ctx, x.inventory, &e, x.check)
+	x.explainer.Judge(&e)
 	return e, nil
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -82,26 +84,66 @@ func runExplainLog(ctx context.Context, env Env, o explainOptions, arg string) (
 		ctx, cancel := context.WithTimeout(ctx, check.Time)
 		defer cancel()
 		answers = []logAnswer{v.answer(ctx, e)}
+		err = interrupted(ctx)
 	} else {
 		defer file.Close()
-		if answers, err = v.file(ctx, env, file, size); err != nil {
-			return 3, err
-		}
+		answers, err = v.logFile(ctx, env, o, file, size)
+	}
+	if err != nil {
+		return 3, err
 	}
 	return worstAnswer(answers), printAnswers(env, answers, o.json)
 }
 
-// openLog opens the file that an argument names; nil: it is a line.
+// logFile answers for a file, and says so when there is nothing to answer.
+func (v *investigator) logFile(ctx context.Context, env Env, o explainOptions, file io.Reader, size int64) ([]logAnswer, error) {
+	answers, lines, err := v.file(ctx, env, file, size)
+	if err == nil {
+		err = interrupted(ctx)
+	}
+	if err == nil && len(answers) == 0 {
+		out := env.Stdout
+		if o.json {
+			out = env.Stderr
+		}
+		fmt.Fprintf(out, "no failure in %s\n", plural(lines, "line"))
+	}
+	return answers, err
+}
+
+// openLog opens the file that an argument names; nil: it is a line. The size is 0
+// when it is not known how much there is to read.
 func openLog(env Env, arg string) (io.ReadCloser, int64, error) {
 	if arg == "-" {
-		return io.NopCloser(env.Stdin), 0, nil
+		return unpacked(io.NopCloser(env.Stdin), 0)
 	}
 	info, err := os.Stat(arg)
 	if err != nil || info.IsDir() {
 		return nil, 0, nil
 	}
 	f, err := os.Open(arg)
-	return f, info.Size(), err
+	if err != nil {
+		return nil, 0, err
+	}
+	return unpacked(f, info.Size())
+}
+
+// unpacked reads a log, also one that logrotate(8) has packed (gzip, RFC 1952).
+func unpacked(f io.ReadCloser, size int64) (io.ReadCloser, int64, error) {
+	in := bufio.NewReader(f)
+	whole := struct {
+		io.Reader
+		io.Closer
+	}{in, f}
+	if magic, _ := in.Peek(2); string(magic) != "\x1f\x8b" {
+		return whole, size, nil
+	}
+	packed, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	whole.Reader = packed
+	return whole, 0, nil
 }
 
 // worstAnswer is the exit status: 1 a refusal or an error, 2 a refusal for now.

@@ -75,17 +75,18 @@ func (g *logGroup) frequent() []string {
 	return list[:min(len(list), maxNamed)]
 }
 
-// file answers for the failures of a log, the most frequent first.
-func (v *investigator) file(ctx context.Context, env Env, r io.Reader, size int64) ([]logAnswer, error) {
+// file answers for the failures of a log, the most frequent first, and says how many
+// lines it has.
+func (v *investigator) file(ctx context.Context, env Env, r io.Reader, size int64) ([]logAnswer, int, error) {
 	bar := newBar(env.Stderr, "explain")
 	defer bar.end()
-	groups, err := readLog(ctx, r, func(read int64) {
+	groups, lines, err := readLog(ctx, r, func(read int64) {
 		if size > 0 {
 			bar.at(float64(read)/float64(size)/2, "reading")
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	list := make([]*logGroup, 0, len(groups))
 	for _, g := range groups {
@@ -110,7 +111,7 @@ func (v *investigator) file(ctx context.Context, env Env, r io.Reader, size int6
 		answers = join(answers, a)
 	}
 	slices.SortStableFunc(answers, func(a, b logAnswer) int { return b.Count - a.Count })
-	return answers, nil
+	return answers, lines, nil
 }
 
 // join adds an answer, to the one that has the same cause if there is one.
@@ -138,10 +139,11 @@ func (a logAnswer) cause() string {
 // tell is how many lines are read between two reports of the progress.
 const tell = 4096
 
-// readLog reads a log and groups its failures. Lines that are too long to be of a
-// mail log are passed over.
-func readLog(ctx context.Context, r io.Reader, progress func(read int64)) (logGroups, error) {
-	in, groups := bufio.NewReaderSize(r, 256<<10), logGroups{}
+// readLog reads a log, groups its failures and counts its lines. Lines that are too
+// long to be of a mail log are passed over.
+func readLog(ctx context.Context, r io.Reader, progress func(read int64)) (groups logGroups, lines int, err error) {
+	in := bufio.NewReaderSize(r, 256<<10)
+	groups = logGroups{}
 	var read int64
 	whole := true // the line is there from its begin
 	for n := 0; ; n++ {
@@ -152,11 +154,14 @@ func readLog(ctx context.Context, r io.Reader, progress func(read int64)) (logGr
 			whole = false
 			continue
 		case err != nil && err != io.EOF:
-			return nil, err
+			return nil, 0, err
 		}
 		text := string(line)
 		if !whole {
 			text, whole = "", true
+		}
+		if len(line) > 0 {
+			lines++
 		}
 		if logline.Interesting(text) {
 			if e, ok := logline.Parse(text); ok {
@@ -164,12 +169,12 @@ func readLog(ctx context.Context, r io.Reader, progress func(read int64)) (logGr
 			}
 		}
 		if err == io.EOF {
-			return groups, nil
+			return groups, lines, nil
 		}
 		if n%tell == 0 {
 			progress(read)
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return nil, 0, ctx.Err()
 			}
 		}
 	}

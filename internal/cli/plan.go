@@ -76,10 +76,16 @@ func runPlan(ctx context.Context, env Env, o planOptions, args []string) (*plan.
 	}
 	defer changed.Close()
 	result, err := plan.Compare(ctx, old, changed, plan.Options{DNS: o.dns, Addresses: more, Progress: bar.at})
+	if err := interrupted(ctx); err != nil {
+		return nil, err
+	}
 	if err != nil {
 		return nil, err
 	}
 	bar.end()
+	if unread := changed.Opener.Replace.Unread(); len(unread) > 0 {
+		return nil, fmt.Errorf("--with %s: nothing in the configuration reads this file; name the file as it is named there", unread[0])
+	}
 	if o.json {
 		return result, toJSON(env.Stdout).Encode(result)
 	}

@@ -57,7 +57,7 @@ type Options struct {
 	Hostname   func() (string, error)         // nil: os.Hostname
 	Interfaces func() ([]netip.Prefix, error) // nil: those of this host, for mynetworks
 	Overrides  []Override
-	// Open opens main.cf and master.cf; nil: os.Open.
+	// Open opens main.cf, master.cf, and the file that myorigin names; nil: os.Open.
 	Open func(name string) (*os.File, error)
 }
 

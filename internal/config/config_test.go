@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -576,6 +577,36 @@ func TestAbsentAreKnown(t *testing.T) {
 	for _, name := range absent {
 		if p, ok := LookupParam(name); !ok || p.Doc != "" {
 			t.Errorf("%s: known %v, documented %+v", name, ok, p)
+		}
+	}
+}
+
+// TestOriginFile is Debian's "myorigin = /etc/mailname".
+func TestOriginFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"mail.example.org\n":                    "mail.example.org",
+		"# the name\n\n  mail.example.org  \nx": "mail.example.org",
+		"":                                      "main.cf:1: myorigin: the file {dir}/mailname is empty",
+		"-":                                     "main.cf:1: myorigin: open {dir}/mailname: no such file or directory",
+	} {
+		dir := t.TempDir()
+		name := filepath.Join(dir, "mailname")
+		err := os.WriteFile(filepath.Join(dir, "main.cf"), []byte("myorigin = "+name+"\nmydestination = $myorigin\n"), 0o644)
+		if text != "-" {
+			err = errors.Join(err, os.WriteFile(name, []byte(text), 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := Load(dir, Options{})
+		if err != nil {
+			if got := strings.ReplaceAll(err.Error(), dir+"/main.cf", "main.cf"); got != strings.ReplaceAll(want, "{dir}", dir) {
+				t.Errorf("%q: %v, want %s", text, got, want)
+			}
+			continue
+		}
+		if got := v.String("myorigin"); got != want || v.String("mydestination") != name {
+			t.Errorf("%q: myorigin %q, mydestination %q, want %q and the name of the file", text, got, v.String("mydestination"), want)
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -89,6 +91,13 @@ func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *F
 		}
 		v.Text = text
 	}
+	if name == "myorigin" && strings.HasPrefix(v.Text, "/") {
+		text, err := s.firstWord(v.Text)
+		if err != nil {
+			return &Fault{v.At, fmt.Errorf("myorigin: %w", err)}
+		}
+		v.Text = text
+	}
 	s.values[name] = v
 	if p == nil {
 		return nil
@@ -97,6 +106,24 @@ func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *F
 		return &Fault{v.At, err}
 	}
 	return nil
+}
+
+// firstWord reads a value from a file, as Debian's Postfix does for "myorigin =
+// /etc/mailname": the first line that is neither empty nor a comment. In other
+// parameters $myorigin stays the name of the file, which a list of domains may hold.
+func (s *Settings) firstWord(name string) (string, error) {
+	f, err := s.options.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(io.LimitReader(f, 64<<10))
+	for lines.Scan() {
+		if line := strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
+			return line, nil
+		}
+	}
+	return "", fmt.Errorf("the file %s is empty", name)
 }
 
 // source is the written value, or the default.

@@ -19,6 +19,7 @@ import (
 type Service struct {
 	Name      string   // "smtp", "127.0.0.1:2525", "relay"
 	Type      string   // inet, unix, fifo, unix-dgram, pass
+	Chroot    bool     // "y" in the field: Postfix confines it to queue_directory
 	MaxProc   int      // 0: no limit
 	Command   string   // the program, "smtpd"
 	Args      []string // without the -o options
@@ -112,7 +113,7 @@ func parseService(text string) (Service, error) {
 	if len(f) < 8 {
 		return Service{}, fmt.Errorf("bad field count: %d fields, need at least 8", len(f))
 	}
-	m := Service{Name: f[0], Type: f[1], MaxProc: unset, Command: f[7]}
+	m := Service{Name: f[0], Type: f[1], Chroot: f[4] == "y", MaxProc: unset, Command: f[7]}
 	if !serviceTypes[m.Type] {
 		return m, fmt.Errorf("bad service type %q", m.Type)
 	}

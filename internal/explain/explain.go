@@ -11,10 +11,12 @@
 //	reply       the policy is asked as for a client from outside without AUTH
 //	expansion   canonical mapping, aliases, copies: as at the end of the message
 //	recipients  transport and next hop of each, and what its agent would do
+//	judgement   what the findings, once they are there, come to for a recipient
 //
 // When the reply is a refusal, the steps are those of the reply and there are no
 // recipients. Otherwise they are those of the expansion and the recipients, in
-// which every question of the reply comes up again.
+// which nearly every question of the reply comes up again; the rows that do not (of
+// access tables, of tables that say who exists) stand before them.
 //
 // Print writes it for people, the JSON form is that of the explain command.
 //
@@ -55,8 +57,11 @@ type Explanation struct {
 	// RCPT, when it is refused then; nil: it is accepted.
 	After      *Reply            `json:"after,omitempty"`
 	Steps      []route.Step      `json:"steps"`
+	Omitted    int               `json:"steps_omitted,omitempty"` // steps that go on in the same way
 	Recipients []Recipient       `json:"recipients"`
 	Findings   []finding.Finding `json:"findings"`
+
+	atRcpt int // so many of the steps were asked at RCPT, and not again
 }
 
 // ClassReason is the list that decided the class, and lists of lower
@@ -136,6 +141,7 @@ func (x *Explainer) Explain(ctx context.Context, text string) (Explanation, erro
 	tr := &route.Trace{Clock: x.Clock}
 	e := x.answer(ctx, text, tr)
 	e.Steps = tr.Steps
+	e.withoutGrowth()
 	x.number(e.Steps)
 	return e.finish(x.Dir), nil
 }
@@ -167,8 +173,10 @@ func (x *Explainer) answer(ctx context.Context, text string, tr *route.Trace) Ex
 		e.Reply = toReply(x.soften(verdict.Reply))
 	}
 	if e.Reply.Code < 300 {
-		tr.Keep(ofAccess) // what follows asks all else again, in the order of delivery
+		tr.Keep(ofRcpt) // what follows asks all else again, in the order of delivery
+		e.atRcpt = tr.Len()
 		x.follow(ctx, &e, request, verdict.Actions, tr)
+		e.once(tr)
 	}
 	return e
 }
@@ -190,9 +198,43 @@ func (x *Explainer) number(steps []route.Step) {
 	}
 }
 
-// ofAccess reports whether a step is the row of an access table.
-func ofAccess(s route.Step) bool {
-	return s.Op == "lookup" && strings.HasPrefix(s.Parameter, "check_") && s.Result != nil
+// ofRcpt reports whether a step has decided at RCPT, and what follows may not ask
+// again: the row of an access table, or one that says that the recipient exists. Only
+// virtual(8) and local(8) ask for that at delivery.
+func ofRcpt(s route.Step) bool {
+	return s.Op == "lookup" && s.Result != nil && (strings.HasPrefix(s.Parameter, "check_") || ofRecipients(s.Parameter))
+}
+
+// ofRecipients reports the parameters whose tables say who exists.
+func ofRecipients(parameter string) bool {
+	switch parameter {
+	case "virtual_mailbox_maps", "relay_recipient_maps", "local_recipient_maps":
+		return true
+	}
+	return false
+}
+
+// once takes those steps of RCPT away that came up again.
+func (e *Explanation) once(tr *route.Trace) {
+	if tr == nil {
+		return
+	}
+	var kept []route.Step
+	for n, s := range tr.Steps[:e.atRcpt] {
+		same := func(other route.Step) bool {
+			return other.Op == s.Op && other.Parameter == s.Parameter && other.Table == s.Table && other.Key == s.Key
+		}
+		if !slices.ContainsFunc(tr.Steps[e.atRcpt:], same) && !slices.ContainsFunc(tr.Steps[:n], same) {
+			kept = append(kept, s)
+		}
+	}
+	gone := e.atRcpt - len(kept)
+	tr.Steps = append(kept, tr.Steps[e.atRcpt:]...)
+	e.atRcpt = len(kept)
+	for i := range e.Recipients {
+		e.Recipients[i].from -= gone
+		e.Recipients[i].to -= gone
+	}
 }
 
 // request is RCPT of a client from outside.

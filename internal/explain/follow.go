@@ -152,9 +152,11 @@ func (w *walk) unresolved(err error) Reply {
 	return Reply{450, "4.3.0", "address resolver failure"}
 }
 
+func (w *walk) bounce(dsn, text string) Reply { return w.x.bounce(dsn, text) }
+
 // bounce is a failure for good, which soft_bounce makes one for now.
-func (w *walk) bounce(dsn, text string) Reply {
-	if w.x.Settings.Bool("soft_bounce") {
+func (x *Explainer) bounce(dsn, text string) Reply {
+	if x.Settings.Bool("soft_bounce") {
 		return Reply{450, "4" + dsn[1:], text}
 	}
 	return Reply{550, dsn, text}

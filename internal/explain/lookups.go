@@ -14,12 +14,12 @@ import (
 // slow is how many milliseconds an answer takes that is worth a word.
 const slow = 5
 
-// sharedSteps are the steps before those of the recipients.
+// sharedSteps are the steps between those of RCPT and those of the recipients.
 func (e Explanation) sharedSteps() []route.Step {
 	if len(e.Recipients) == 0 {
-		return e.Steps
+		return e.Steps[e.atRcpt:]
 	}
-	return e.Steps[:e.Recipients[0].from]
+	return e.Steps[e.atRcpt:e.Recipients[0].from]
 }
 
 // shownLookups are the questions that stand in the tree already. The same one comes

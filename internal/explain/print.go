@@ -36,10 +36,16 @@ func (e Explanation) Print(w io.Writer, s Style) {
 	var blocks []block
 	blocks = append(blocks, e.normal()...)
 	blocks = append(blocks, e.classBlock())
+	for _, b := range shown.blocks(e.Steps[:e.atRcpt]) {
+		blocks = append(blocks, existing(b))
+	}
 	for _, b := range shown.blocks(e.sharedSteps()) {
 		blocks = append(blocks, e.spared(b))
 	}
 	blocks = append(blocks, e.expansion()...)
+	if e.Omitted > 0 {
+		blocks = append(blocks, block{head: line{words(yellow, "the address grows with every alias, and so on: %d more steps", e.Omitted)}})
+	}
 	blocks = append(blocks, e.afterwards()...)
 	for _, r := range e.Recipients {
 		blocks = append(blocks, e.recipientBlock(r, shown))
@@ -154,6 +160,14 @@ func short(table string) string {
 		return string(r[:enough]) + "..."
 	}
 	return table
+}
+
+// existing says why tables are asked at RCPT that delivery does not ask.
+func existing(b block) block {
+	if parameter, _, _ := strings.Cut(b.head[0].text, "["); ofRecipients(strings.Fields(parameter)[0]) {
+		b.head = append(b.head, span{"   asked at RCPT: does the recipient exist?", faint})
+	}
+	return b
 }
 
 // spared says why mailboxes are asked for while aliases are looked up.

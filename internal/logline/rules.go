@@ -80,6 +80,10 @@ var rules = [...]rule{
 	{words("duplicate entry"), codes("VD308"), duplicate},
 	{words("expected format: key whitespace value"), codes("VD308"), sourceLine},
 	{words("lookup error for"), codes("VD307", "VD306"), answering},
+	{words("map lookup problem for"), codes("VD307", "VD306"), problem},
+	{words("SQL prepare failed"), codes("VD307"), answering},
+	{words("SQL step failed"), codes("VD307"), answering},
+	{words("query failed"), codes("VD307", "VD306"), answering},
 	{words("table lookup problem"), codes("VD307", "VD306"), nil},
 	{words("Temporary lookup failure"), codes("VD307", "VD306", "VD301", "VD304", "VD305"), nil},
 	{words("is unavailable."), codes("VD307", "VD306", "VD305", "VD304"), unavailable},
@@ -88,6 +92,8 @@ var rules = [...]rule{
 	{words("overriding earlier entry"), codes("VD310"), func(e *Event, text string) { e.Parameter = after(text, "overriding earlier entry: ") }},
 	{words("unused parameter"), codes("VD310"), func(e *Event, text string) { e.Parameter = after(text, "unused parameter: ") }},
 	{words("undefined parameter"), codes("VD310"), func(e *Event, text string) { e.Parameter = after(text, "undefined parameter: ") }},
+
+	{words("specify at least one working instance of"), codes("VD510"), noRecipient},
 
 	// Delivery.
 	{words("Is a directory"), codes("VD401"), nil},
@@ -153,6 +159,14 @@ func noRecipient(e *Event, _ string) { e.Recipient, e.Final, e.Sender = "", "", 
 // bothLists: "do not list domain D in BOTH A and B".
 func bothLists(e *Event, text string) {
 	e.Domain, e.Parameter = after(text, "do not list domain "), after(text, "in BOTH ")
+}
+
+// problem: "virtual_alias_maps map lookup problem for A -- message not accepted".
+func problem(e *Event, text string) {
+	e.Parameter = before(text, " map lookup problem")
+	if a := after(text, " lookup problem for "); strings.Contains(a, "@") {
+		e.about(a)
+	}
 }
 
 // expanded: "unreasonable virtual_alias_maps map nesting for A -- ...".

@@ -100,10 +100,7 @@ func sameSettings(before, after *side) bool {
 			return false
 		}
 	}
-	return slices.EqualFunc(before.setup.Settings.Services(), after.setup.Settings.Services(), func(m, n config.Service) bool {
-		return m.Name == n.Name && m.Type == n.Type && m.Command == n.Command && slices.Equal(m.Args, n.Args) &&
-			slices.EqualFunc(m.Overrides, n.Overrides, func(o, p config.Override) bool { return o.Name == p.Name && o.Value == p.Value })
-	})
+	return slices.EqualFunc(before.setup.Settings.Services(), after.setup.Settings.Services(), sameService)
 }
 
 // table adds the keys of the rows in which a table differs. It is false when not all

@@ -2,9 +2,11 @@ package plan
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
+	"postern/internal/config"
 	"postern/internal/explain"
 	"postern/internal/origin"
 	"postern/internal/route"
@@ -24,13 +26,16 @@ func (c *comparison) explain(ctx context.Context, change *Change) {
 }
 
 // cause is the place that decides differently: the first answer on the way that is
-// not the same, or the parameter that was changed.
+// not the same, the parameter or the service that was changed, or else the draft.
 func (c *comparison) cause(before, after explain.Explanation, change *Change) (at origin.At, inOld bool) {
 	o, n := firstDifference(answers(before.Steps), answers(after.Steps))
 	for _, s := range []differing{{n, false}, {o, true}} {
 		if s.isRow() {
 			return *s.step.At, s.inOld
 		}
+	}
+	if at, inOld, ok := changedRow(before.Steps, after.Steps); ok {
+		return at, inOld
 	}
 	if n == nil {
 		n = o
@@ -44,7 +49,60 @@ func (c *comparison) cause(before, after explain.Explanation, change *Change) (a
 			return at, inOld
 		}
 	}
+	if at, inOld, ok := c.changedService(); ok {
+		return at, inOld
+	}
+	if drafts := slices.Sorted(maps.Values(c.sides[1].setup.Opener.Replace.Names())); len(drafts) > 0 {
+		return origin.At{File: drafts[0]}, false
+	}
 	return origin.At{File: "main.cf"}, false
+}
+
+// changedRow returns the place of the first row that answers a question which both
+// sides asked, and which the other one answers in another way: the two may have asked
+// in another order.
+func changedRow(before, after []route.Step) (at origin.At, inOld, ok bool) {
+	for _, side := range [][2][]route.Step{{after, before}, {before, after}} {
+		for _, s := range side[0] {
+			if !(differing{step: &s}).isRow() || s.Result == nil {
+				continue
+			}
+			asked, same := false, false
+			for _, other := range side[1] {
+				if other.Op == s.Op && other.Parameter == s.Parameter && other.Key == s.Key {
+					asked, same = true, same || equal(other.Result, s.Result)
+				}
+			}
+			if asked && !same {
+				return *s.At, inOld, true
+			}
+		}
+		inOld = true
+	}
+	return at, false, false
+}
+
+// changedService returns the place of the first service of master.cf that is not the
+// same; in the old configuration when the new one does not have it.
+func (c *comparison) changedService() (at origin.At, inOld, ok bool) {
+	before, after := c.sides[0].setup, c.sides[1].setup
+	for _, m := range after.Settings.Services() {
+		if !slices.ContainsFunc(before.Settings.Services(), func(n config.Service) bool { return sameService(m, n) }) {
+			return m.At.RelativeTo(after.Dir), false, true
+		}
+	}
+	for _, m := range before.Settings.Services() {
+		if !slices.ContainsFunc(after.Settings.Services(), func(n config.Service) bool { return sameService(m, n) }) {
+			return m.At.RelativeTo(before.Dir), true, true
+		}
+	}
+	return at, false, false
+}
+
+// sameService says whether a service does the same on both sides.
+func sameService(m, n config.Service) bool {
+	return m.Name == n.Name && m.Type == n.Type && m.Command == n.Command && slices.Equal(m.Args, n.Args) &&
+		slices.EqualFunc(m.Overrides, n.Overrides, func(o, p config.Override) bool { return o.Name == p.Name && o.Value == p.Value })
 }
 
 // differing is a step that only one side has.
@@ -53,9 +111,9 @@ type differing struct {
 	inOld bool
 }
 
-// isRow says whether the step is the answer of a table.
+// isRow says whether the step is the answer of a table or of a domain list.
 func (d differing) isRow() bool {
-	return d.step != nil && d.step.Op == "lookup" && d.step.At != nil && !d.step.At.IsZero()
+	return d.step != nil && (d.step.Op == "lookup" || d.step.Op == "classify") && d.step.At != nil && !d.step.At.IsZero()
 }
 
 // answers are the steps that gave an answer, or failed.

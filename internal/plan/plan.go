@@ -112,7 +112,7 @@ func Compare(ctx context.Context, before, after *setup.Setup, o Options) (*Resul
 		return nil, err
 	}
 	r := &Result{Changes: []Change{}}
-	drafts := sides[1].setup.Opener.Replace
+	drafts := sides[1].setup.Opener.Replace.Names()
 	r.New, r.Cured = difference(sides[0].findings(drafts), sides[1].findings(drafts))
 	r.Unfinished = append(sides[0].check.Unfinished, sides[1].check.Unfinished...)
 	if sides[0].explainer == nil || sides[1].explainer == nil {

@@ -36,7 +36,7 @@ func (r *Result) Print(w io.Writer, colour bool) {
 	printFindings(w, "New:", r.New, colour)
 	printFindings(w, "Cured:", r.Cured, colour)
 	if len(r.Unfinished) > 0 {
-		fmt.Fprintf(w, "not examined to the end, the time was over: %s\n", strings.Join(r.Unfinished, ", "))
+		fmt.Fprintf(w, "not examined to the end: %s\n", strings.Join(r.Unfinished, ", "))
 	}
 	if !r.Changed() {
 		fmt.Fprintf(w, "nothing changes for %s\n", count(r.Summary.Addresses, "address", "addresses"))

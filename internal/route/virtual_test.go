@@ -87,6 +87,30 @@ func TestVirtualMailbox(t *testing.T) {
 	}
 }
 
+// TestMailboxTraced holds that nothing is logged for those who trace: they may ask
+// where virtual(8) does not deliver.
+func TestMailboxTraced(t *testing.T) {
+	w := routetest.New(t, "virtual_mailbox_maps = static:x/\n")
+	b, err := w.Router.VirtualMailbox(context.Background(), address.Split("x@mbox.test"), &route.Trace{})
+	if got := box(w, b, err); got != "4.3.5 mail system configuration error (temporary)" || w.Log.Lines() != "" {
+		t.Errorf("VirtualMailbox() = %s, log %q", got, w.Log.Lines())
+	}
+}
+
+// TestUpTo holds that a chain ends early, and that the router itself goes on.
+func TestUpTo(t *testing.T) {
+	w := routetest.New(t, "virtual_alias_maps = inline:{a@mbox.test=b@mbox.test, b@mbox.test=c@mbox.test, c@mbox.test=d@mbox.test}\n")
+	given := []route.Recipient{{Address: address.Split("a@mbox.test")}}
+	for n, ok := range map[int]bool{2: false, 4: true, 100000: true} {
+		if _, err := w.Router.UpTo(n).Expand(context.Background(), given, nil); (err == nil) != ok {
+			t.Errorf("up to %d: %v", n, err)
+		}
+	}
+	if _, err := w.Router.Expand(context.Background(), given, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMailboxOwner(t *testing.T) {
 	w := routetest.New(t, boxes+`virtual_mailbox_maps = static:x/
 virtual_uid_maps = inline:{x@mbox.test=6000}, static:5000

@@ -38,6 +38,7 @@ func policyOf(dir string, users helper.Users) (*helper.Policy, error) {
 	if gid, err := privsep.LookupGroup(v.String("setgid_group")); err == nil {
 		p.Groups = append(p.Groups, gid)
 	}
+	addFiles(p, v.Dir(), v.Value("myorigin").Raw) // its text is what is in the file
 	p.Listeners["unix "+ControlSocket(v)] = true
 	own := setup.HostAddresses()
 	addPlaces(p, v)

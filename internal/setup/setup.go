@@ -15,10 +15,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"postern/internal/access"
 	"postern/internal/config"
-	"postern/internal/privsep"
 	"postern/internal/route"
 	"postern/internal/table"
 )
@@ -30,9 +30,13 @@ type Options struct {
 	// Types changes the map of table types that Postern has before it is used; nil:
 	// they stay as they are.
 	Types func(map[string]table.Constructor)
-	// Replace opens another file in the place of a named one: both absolute.
+	// Replace opens another file in the place of a named one, both absolute: main.cf,
+	// master.cf, what tables and lists are read from, and :include: lists.
 	Replace map[string]string
-	Log     table.Logger // nil: nothing is said
+	// Wait is how long a server has for the answer of a table; one that was too late
+	// once is not asked again. 0: as long as it takes.
+	Wait time.Duration
+	Log  table.Logger // nil: nothing is said
 }
 
 // Postfix is the override of --postfix: answers are those of Postfix where
@@ -77,15 +81,21 @@ func Open(ctx context.Context, dir string, o Options) (*Setup, error) {
 		return nil, &NoConfiguration{abs}
 	}
 	s := &Setup{Dir: abs}
-	s.Settings, s.Fault = config.Load(abs, config.Options{Overrides: o.Overrides, Open: o.open})
+	drafts := table.NewDrafts(o.Replace)
+	s.Settings, s.Fault = config.Load(abs, config.Options{Overrides: o.Overrides, Open: func(name string) (*os.File, error) {
+		return os.Open(drafts.File(name))
+	}})
 	if s.Settings == nil {
 		return nil, s.Fault
 	}
 	s.Opener = NewOpener(s.Settings, o.Log)
 	s.Opener.Locate = true
-	s.Opener.Replace = o.Replace
+	s.Opener.Replace = drafts
 	if o.Types != nil {
 		o.Types(s.Opener.Types)
+	}
+	if o.Wait > 0 {
+		hurry(s.Opener.Types, o.Wait)
 	}
 	s.Service = smtpdService(s.Settings)
 	log := o.Log
@@ -100,7 +110,7 @@ func Open(ctx context.Context, dir string, o Options) (*Setup, error) {
 
 // decide makes the router and the policy.
 func (s *Setup) decide(ctx context.Context, log table.Logger) error {
-	router, err := NewRouter(ctx, route.Options{Settings: s.Settings, Opener: s.Opener, Files: privsep.NewFiles(), Log: log})
+	router, err := NewRouter(ctx, route.Options{Settings: s.Settings, Opener: s.Opener, Files: files(s.Opener.Replace), Log: log})
 	if err != nil {
 		return err
 	}
@@ -111,14 +121,6 @@ func (s *Setup) decide(ctx context.Context, log table.Logger) error {
 
 // Close closes the tables.
 func (s *Setup) Close() error { return s.Opener.Close() }
-
-// open opens a file of the configuration, or what stands in its place.
-func (o Options) open(name string) (*os.File, error) {
-	if other, ok := o.Replace[name]; ok {
-		name = other
-	}
-	return os.Open(name)
-}
 
 // smtpdService are the settings of the first SMTP service, or those of main.cf.
 func smtpdService(s *config.Settings) *config.Settings {

@@ -149,6 +149,7 @@ func (p *listParser) file(path string, it item, depth int) {
 		p.fail(it, 0, fmt.Errorf("open %s: files are nested more than %d deep", path, maxInclusion))
 		return
 	}
+	path = p.o.Replace.File(path)
 	data, err := p.o.ReadFile(path)
 	if err != nil {
 		p.fail(it, 0, OpenError(path, err))

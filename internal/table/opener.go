@@ -42,9 +42,9 @@ type Opener struct {
 	// parameters of a common prefix. nil: there are none.
 	Param func(name string) (value string, at origin.At, ok bool)
 
-	// Replace opens another file in the place of a named one, to see what a change
-	// would do: both absolute. nil: every file is itself.
-	Replace map[string]string
+	// Replace are files that are opened in the place of named ones, to see what a
+	// change would do. nil: every file is itself.
+	Replace *Drafts
 
 	// Helper opens files that this process may not read, or not even see. nil:
 	// there is nobody to ask.
@@ -278,10 +278,7 @@ func (o *Opener) Path(name string) string {
 	if o.RelativeNames && !filepath.IsAbs(name) {
 		name = filepath.Join(o.Dir, name)
 	}
-	if other, ok := o.Replace[name]; ok {
-		return other
-	}
-	return name
+	return o.Replace.File(name)
 }
 
 // Warn logs a warning, if anybody listens: the same one at most once a minute,

@@ -22,8 +22,9 @@
 //
 // Limits: addresses that only a pattern or a database that cannot be listed knows
 // are not enumerated; a pattern that spells out one address is followed. Forwarding
-// is followed through maxForwards messages. Of findings of one kind about one domain
-// the first maxAlike are told one by one.
+// is followed through maxForwards messages. A chain of more than fewAliases aliases is
+// searched for a circle, and followed to the limits of the server only if it has none.
+// Of findings of one kind about one domain the first maxAlike are told one by one.
 //
 // Not here: whether the mailbox can be written, and what other servers say of an
 // address. Nothing is changed.

@@ -1,6 +1,7 @@
 package addresses
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -51,6 +52,83 @@ func TestCircle(t *testing.T) {
 		if froms(rows) != tt.rows || limit != tt.limit {
 			t.Errorf("%s: circle() = %q, %q, want %q, %q", tt.name, froms(rows), limit, tt.rows, tt.limit)
 		}
+	}
+}
+
+func TestEndless(t *testing.T) {
+	// grown are rounds of a row that adds an extension, with a row between.
+	grown := func(rounds int) []*hop {
+		var hops []*hop
+		var last *hop
+		from := "a"
+		for range rounds {
+			one, two := rowOf(2, from, from+"-"), rowOf(1, from+"-", from+"+x")
+			one.prev, two.prev = last, one
+			hops, last, from = append(hops, one, two), two, from+"+x"
+		}
+		return hops
+	}
+	chain := []*hop{rowOf(1, "a", "b"), rowOf(2, "b", "c")}
+	chain[1].prev = chain[0]
+	for _, tt := range []struct {
+		name, rows, grown string
+		hops              []*hop
+	}{
+		{"circle", "a b", "", []*hop{rowOf(1, "a", "b"), rowOf(2, "b", "a")}},
+		{"through a final one", "", "", []*hop{rowOf(1, "a", "a", "b"), rowOf(2, "b", "a")}},
+		{"a chain", "", "", chain},
+		{"ever longer", "a- a+x", "a+x-", grown(fewRounds)},
+		{"a few times", "", "", grown(fewRounds - 1)},
+		{"nothing", "", "", nil},
+	} {
+		rows, next := endless(tt.hops)
+		if froms(rows) != tt.rows || next != tt.grown {
+			t.Errorf("%s: endless() = %q, %q, want %q, %q", tt.name, froms(rows), next, tt.rows, tt.grown)
+		}
+	}
+}
+
+func TestIsNesting(t *testing.T) {
+	nesting := &route.ExpansionError{Text: "unreasonable virtual_alias_maps map nesting for a"}
+	failed := &route.ExpansionError{Text: nesting.Text, Err: errors.New("no answer")}
+	for err, want := range map[error]bool{nesting: true, failed: false, errors.New("map nesting"): false} {
+		if got := isNesting(err); got != want {
+			t.Errorf("isNesting(%v) = %v, want %v", err, got, want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for in, want := range map[string]string{
+		"john@example.org":                                "john@example.org",
+		nobody + "@example.org":                           "@example.org",
+		strings.Repeat("x", maxShown):                     strings.Repeat("x", maxShown),
+		strings.Repeat("x", maxShown-1) + "\u00fc@a.test": strings.Repeat("x", maxShown-1) + "...",
+	} {
+		if got := cut(in); got != want {
+			t.Errorf("cut(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestNowhereFix(t *testing.T) {
+	for _, tt := range []struct {
+		parameter, near, want string
+	}{
+		{"virtual_mailbox_maps", "", "add a.test to virtual_mailbox_domains"},
+		{"relay_recipient_maps", "b.test", "add a.test to relay_domains, or write b.test if that is meant"},
+		{"virtual_alias_maps", "", "add a.test to virtual_alias_domains if all its mail is to come here; " +
+			"leave the row as it is if it is meant for mail that leaves through this host"},
+	} {
+		if got := nowhereFix("a.test", tt.parameter, strings.Fields(tt.near)); got != tt.want {
+			t.Errorf("nowhereFix(%s, %q) = %q, want %q", tt.parameter, tt.near, got, tt.want)
+		}
+	}
+}
+
+func TestQuoted(t *testing.T) {
+	if got := quoted("+-"); got != `"+" or "-"` {
+		t.Errorf("quoted(+-) = %s", got)
 	}
 }
 
@@ -112,6 +190,12 @@ func TestMeant(t *testing.T) {
 		"j\u00fcrgen@example.org":  "j\u00fcrgen@example.org",
 		"M\u00dcLLER.example":      "xn--mller-kva.example",
 		"john@-\u00fc.example":     "john@-\u00fc.example", // no such domain
+		"john@example.org.":        "john@example.org",
+		"<john@example.org>,":      "john@example.org",
+		`"john@example.org"`:       "john@example.org",
+		`"john doe"@example.org;`:  `"johndoe"@example.org`,
+		".example.org":             ".example.org",
+		`"`:                        `"`,
 		"":                         "",
 	} {
 		if got := meant(in); got != want {

@@ -76,7 +76,7 @@ func (g *graph) judgeDomain(ctx context.Context, domain string) {
 	switch {
 	case isAlias && isBox:
 		g.alsoAlias(domain, alias, box)
-	case isAlias && isRelay && !isLocal && address.Fold(strings.TrimPrefix(relay.Key, ".")) == domain:
+	case isAlias && isRelay && !isLocal && !g.byPattern(ctx, relay) && !strings.HasPrefix(relay.Table, "static:") && address.Fold(strings.TrimPrefix(relay.Key, ".")) == domain:
 		g.alsoAlias(domain, alias, relay)
 	}
 	if patterned {

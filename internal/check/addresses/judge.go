@@ -213,7 +213,7 @@ func (g *graph) originEnd(e end) bool {
 	g.notes.add(note{code: "VD209", severity: finding.Error, domain: domain, name: shown(e.sender),
 		at: []origin.At{g.parameter("myorigin"), e.by.place(g)},
 		message: func(names string, _ int) string {
-			return fmt.Sprintf("myorigin is %q, which is no domain, so what %s leads to without a domain becomes no address", domain, names)
+			return fmt.Sprintf("myorigin is %q, which is no domain: targets without a domain become no addresses, and mail for %s bounces", domain, names)
 		},
 		fix: "write a domain: myorigin = " + g.settings.String("myhostname")})
 	return true
@@ -227,6 +227,13 @@ func (g *graph) aliasDomainEnd(ctx context.Context, e end) {
 		return // which makes it an alias domain by mistake
 	}
 	near := g.list.Near(ctx, e.address.Internal())
+	if address.Fold(e.sender) == address.Fold(e.address.Internal()) && !strings.HasPrefix(e.by.key, "@") {
+		g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
+			at:      []origin.At{e.by.place(g), e.res.Why.At},
+			message: says("%s has an alias that leads to itself and nowhere else: " + domain + " is an alias domain, which has no mailboxes"),
+			fix:     fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or make %s a mailbox domain", shown(e.sender), domain)})
+		return
+	}
 	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
 		at: []origin.At{e.by.place(g), e.res.Why.At},
 		message: func(names string, n int) string {

@@ -18,8 +18,9 @@ import (
 // hostingMaps are the tables whose rows say that a domain is meant to be hosted here.
 var hostingMaps = []string{"virtual_mailbox_maps", "virtual_alias_maps", "relay_recipient_maps"}
 
-// loginMaps are the tables of those who may log in or send.
-var loginMaps = []string{"smtpd_sender_login_maps", "smtpd_sasl_password_maps"}
+// loginMaps are the tables of those who may log in or send. There is no verifier that
+// reads stored passwords: smtpd_sasl_password_maps is no parameter, and counts for nothing.
+var loginMaps = []string{"smtpd_sender_login_maps"}
 
 // examineNowhere is VD103 and VD516: rows for domains in no list.
 func (g *graph) examineNowhere(ctx context.Context) {
@@ -170,7 +171,7 @@ func (g *graph) explainNowhere(ctx context.Context, a address.Address, e *explai
 		return
 	}
 	g.examineRowsOf(ctx, domain)
-	if g.notes.has("VD103 "+domain) || g.isVeiledDomain(ctx, domain) {
+	if g.notes.has("VD103 " + domain) {
 		return
 	}
 	n := note{code: "VD103", severity: finding.Info, domain: domain, name: domain, near: g.list.NearDomain(ctx, domain),
@@ -179,7 +180,10 @@ func (g *graph) explainNowhere(ctx context.Context, a address.Address, e *explai
 		message: says("%s is not hosted here: it is in none of mydestination, virtual_alias_domains, virtual_mailbox_domains and relay_domains, " +
 			"and the client is neither in mynetworks nor logged in"),
 		fix: "add " + domain + " to virtual_mailbox_domains if it is to be hosted here; to send to it, the client has to log in"}
-	if len(n.near) > 0 {
+	switch {
+	case g.isVeiledDomain(ctx, domain):
+		n.fix = "look at what \"postern check\" says of the place where " + domain + " is written"
+	case len(n.near) > 0:
 		n.severity = finding.Error
 		n.fix = fmt.Sprintf("write %s if that is meant, or add %s to virtual_mailbox_domains", n.near[0], domain)
 	}

@@ -100,7 +100,8 @@ func hasWord(setting, domain string) bool {
 }
 
 // meant is an address or a domain without what makes it differ by mistake: capitals,
-// white space, control characters, and a domain that is not spelled in ASCII.
+// white space, control characters, punctuation around it, and a domain that is not
+// spelled in ASCII.
 func meant(key string) string {
 	ascii := true
 	key = address.Fold(strings.Map(func(r rune) rune {
@@ -111,6 +112,7 @@ func meant(key string) string {
 		ascii = ascii && r < 0x80
 		return r
 	}, key))
+	key = unwrapped(key)
 	if ascii {
 		return key
 	}
@@ -119,4 +121,14 @@ func meant(key string) string {
 		return key[:at] + domain
 	}
 	return key
+}
+
+// unwrapped is an address without angle brackets or quotes around it, and without a
+// dot, comma or semicolon behind it.
+func unwrapped(key string) string {
+	inner := strings.TrimRight(key, ".,;>")
+	if len(inner) > 1 && inner[0] == '"' && inner[len(inner)-1] == '"' {
+		inner = inner[1 : len(inner)-1]
+	}
+	return strings.TrimLeft(inner, "<")
 }

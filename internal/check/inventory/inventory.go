@@ -9,6 +9,7 @@
 //	CatchAlls  the rows of whole domains
 //	Near       what may have been meant by an address that is not there
 //	Snapshot   the same configuration, with databases that answer from memory
+//	Verdicts   a snapshot that does not say where answers are written
 //
 // Everything is read at the first question and kept. A table that cannot be listed
 // (a server without a query of a plain shape, a pattern) has no rows here, and says
@@ -20,6 +21,7 @@ package inventory
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -83,8 +85,19 @@ func (i *Inventory) Of(ctx context.Context, parameter string) []*Table {
 	return list
 }
 
+// IsIPv6 reports a word that is an address or a network of IPv6 without brackets. In a
+// list it names a table, which was hardly meant.
+func IsIPv6(word string) bool {
+	literal, _, _ := strings.Cut(word, "/")
+	addr, err := netip.ParseAddr(literal)
+	return err == nil && addr.Is6()
+}
+
 // isTable tells "type:name" from the other words of a list.
 func isTable(word string) bool {
+	if IsIPv6(word) {
+		return false
+	}
 	for j := range len(word) {
 		switch word[j] {
 		case ':':

@@ -141,6 +141,9 @@ CREATE TABLE t (a TEXT, b TEXT)
 	if rows := list[0].Rows("A@EXAMPLE.org"); len(rows) != 1 || rows[0].Value != "b" || rows[0].At().Line != 1 || list[0].Has("nobody") {
 		t.Errorf("rows: %v", rows)
 	}
+	if !list[0].First(0) || len(list[0].Rows("nobody")) > 0 {
+		t.Error("the only row is the first, and nobody has one")
+	}
 	var rules []string
 	for _, tab := range list {
 		for _, r := range tab.Rules {

@@ -1,6 +1,7 @@
 package inventory_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"postern/internal/address"
 	"postern/internal/route"
+	"postern/internal/setup"
+	"postern/internal/table"
 )
 
 // odd is a configuration on SQLite in which most is not as it should be.
@@ -88,11 +91,37 @@ func fate(t *rapid.T, r *route.Router, text string) string {
 	return strings.Join(out, "\n")
 }
 
+// TestPlaces: a snapshot says where an answer is written, a verdict does not.
+func TestPlaces(t *testing.T) {
+	i := open(t, odd)
+	for places, make := range map[int]func(context.Context) (*setup.Setup, error){1: i.Snapshot, 0: i.Verdicts} {
+		s, err := make(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps, err := s.Opener.Maps(t.Context(), i.Setup.Settings.String("virtual_alias_maps"), table.Use{Fold: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// "team" has two rows: the database itself is asked.
+		for key, want := range map[string]int{"a@example.org": places, "team@example.org": 2} {
+			r, err := maps.Tables[0].Lookup(t.Context(), key)
+			if err != nil || len(r.At) != want {
+				t.Errorf("%s: %+v, %v; want %d places", key, r, err, want)
+			}
+		}
+	}
+}
+
 // TestSnapshotDecides holds that a router over remembered rows decides what the
 // configuration itself does.
 func TestSnapshotDecides(t *testing.T) {
 	i := open(t, odd)
 	s, err := i.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	brief, err := i.Verdicts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +132,9 @@ func TestSnapshotDecides(t *testing.T) {
 		text := rapid.SampledFrom(users).Draw(r, "user") + rapid.SampledFrom(extensions).Draw(r, "extension") + rapid.SampledFrom(domains).Draw(r, "domain")
 		if diff := cmp.Diff(fate(r, i.Setup.Router, text), fate(r, s.Router, text)); diff != "" {
 			r.Fatalf("%s (-itself +snapshot)\n%s", text, diff)
+		}
+		if diff := cmp.Diff(fate(r, i.Setup.Router, text), fate(r, brief.Router, text)); diff != "" {
+			r.Fatalf("%s (-itself +verdict)\n%s", text, diff)
 		}
 	})
 	if err := s.Close(); err != nil {

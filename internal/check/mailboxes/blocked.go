@@ -51,9 +51,6 @@ func (b *blocked) findings() []finding.Finding {
 	var list []finding.Finding
 	for _, g := range b.order {
 		f := finding.Finding{Code: "VD402", Severity: finding.Error, At: b.places(g)}
-		if g.why == parentAbsent {
-			f.Severity = finding.Info
-		}
 		f.Message, f.Fix = b.say(g)
 		list = append(list, f)
 	}

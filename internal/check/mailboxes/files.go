@@ -27,7 +27,7 @@ func (x *examination) files(ctx context.Context) []finding.Finding {
 		}
 	}
 	f.base()
-	return f.findings()
+	return append(f.findings(), f.rules(ctx, func(table.Rule) bool { return true })...)
 }
 
 // fileOf looks at the mailboxes of one explained address.
@@ -44,7 +44,7 @@ func (x *examination) fileOf(ctx context.Context, e *explain.Explanation) []find
 		return nil
 	}
 	f.others(ctx, wanted)
-	return f.findings()
+	return append(f.findings(), f.rulesOf(ctx, e)...)
 }
 
 // files are the mailboxes of one examination.

@@ -101,6 +101,8 @@ func TestPaths(t *testing.T) {
 		{"two users", "", "a@example.org x/\nb@example.org y/\nc@example.org x\n", []string{"VD401 error mailboxes:1"}},
 		{"two causes", slash, "a@example.org x/Maildir\nb@example.org ../b/\n", []string{"VD401 error mailboxes:1", "VD401 error mailboxes:2"}},
 		{"extension of one user", "recipient_delimiter = +\n", "a@example.org x/\na+list@example.org x/\n", nil},
+		{"two forms of one domain", "virtual_mailbox_domains = m\u00fcller.example, xn--mller-kva.example\n", "a@m\u00fcller.example x/\na@xn--mller-kva.example x/\n", nil},
+		{"two users of two forms", "virtual_mailbox_domains = m\u00fcller.example, xn--mller-kva.example\n", "a@m\u00fcller.example x/\nb@xn--mller-kva.example x/\n", []string{"VD401 error mailboxes:1"}},
 		{"catch-all to a user", "", "a@example.org x/\n@example.org x/\n", nil},
 		{"plain mbox", "", "a@example.org a\n", nil},
 		{"row that never answers", "", "a@example.org x/\na@example.org ../y/\n", nil},

@@ -2,6 +2,7 @@
 // and local(8), and the LMTP servers that keep the mail themselves.
 //
 //	VD203   a mailbox table knows a user, the LMTP server refuses him
+//	VD208   a pattern of mailboxes that virtual(8) leaves out
 //	VD401   a path that is not what it looks like: no final slash, the base twice, ".."
 //	VD402   a mailbox that its owner cannot write, or without an owner
 //	VD403   a transport that leads nowhere: no socket, nobody listening, no right to connect
@@ -13,7 +14,7 @@
 // every directory on the way, as the kernel would for that user and group without
 // supplementary groups; nothing is tried out. So it does not matter who asks.
 // What cannot be looked at, and what an access control list decides, is not judged.
-// A missing directory above an mbox file is an info: whoever adds the user may make it.
+// A missing directory above an mbox file is an obstacle, as nobody makes it.
 //
 // # Servers
 //

@@ -1,6 +1,7 @@
 package mailboxes
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +55,7 @@ func TestClimb(t *testing.T) {
 	} {
 		check(t, os.Symlink(target, filepath.Join(dir, name)))
 	}
+	seen := views{}
 	for _, c := range []struct {
 		rel                            string
 		below                          bool
@@ -74,11 +76,17 @@ func TestClimb(t *testing.T) {
 		{rel: "a/abs", end: "a/b"},
 		{rel: "a/dangling", missing: "a/none"},
 		{rel: "a/loop", unseen: true},
+		{rel: "a/none/y", missing: "a/none"},
+		{rel: "a/file/y", blocked: "a/file"},
 	} {
 		w, err := climb(dir, c.rel, c.below)
 		if (err != nil) != c.unseen {
 			t.Errorf("climb(%q) = %v", c.rel, err)
 			continue
+		}
+		if other, err := seen.climb(dir, c.rel, c.below); (err != nil) != c.unseen || other.missing != w.missing ||
+			other.outside != w.outside || other.String() != w.String() {
+			t.Errorf("climb(%q) with what was seen before = %+v, want %+v", c.rel, other, w)
 		}
 		same := func(what, got, want string) {
 			if got = strings.TrimPrefix(got, dir+"/"); want == "." {
@@ -98,6 +106,25 @@ func TestClimb(t *testing.T) {
 		same("missing", w.missing, c.missing)
 		same("blocked", name(w.blocked), c.blocked)
 		same("outside", w.outside, c.outside)
+	}
+}
+
+// TestViews looks at a directory once, and keeps no more than so many.
+func TestViews(t *testing.T) {
+	v := views{}
+	dir := t.TempDir()
+	if _, err := v.look(dir+"/a", true); err != unix.ENOENT {
+		t.Fatal(err)
+	}
+	check(t, os.Mkdir(dir+"/a", 0o755))
+	if e, err := v.look(dir+"/a", false); e != nil || err != unix.ENOENT {
+		t.Errorf("what was kept is looked at again: %v, %v", e, err)
+	}
+	for n := range maxViews {
+		v.look(fmt.Sprint(dir, "/", n), true)
+	}
+	if e, err := v.look(dir+"/a", true); e == nil || err != nil || len(v) > maxViews {
+		t.Errorf("%d views are kept: %v, %v", len(v), e, err)
 	}
 }
 

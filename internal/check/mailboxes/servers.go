@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"postern/internal/config"
 	"postern/internal/dns"
 	"postern/internal/finding"
 	"postern/internal/privsep"
@@ -56,6 +58,8 @@ func (x *examination) server(ctx context.Context, d *destination) []finding.Find
 	path := e.unix
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(x.i.Setup.Settings.String("queue_directory"), path)
+	} else if x.confined(d.service) && !isSocket(filepath.Join(x.i.Setup.Settings.String("queue_directory"), path)) {
+		return []finding.Finding{x.unreachable(d, path)}
 	}
 	conn, err := x.Dial(ctx, "unix", path)
 	if err == nil {
@@ -80,6 +84,32 @@ func (x *examination) noService(d *destination) finding.Finding {
 
 func (d *destination) finding(message, fix string) finding.Finding {
 	return finding.Finding{Code: "VD403", Severity: finding.Error, At: d.at, Message: message, Fix: fix}
+}
+
+// confined reports a service that Postfix runs with queue_directory as its root, where
+// Postern is to do as Postfix does. Postern itself confines no service like that.
+func (x *examination) confined(service string) bool {
+	s := x.i.Setup.Settings
+	return s.String("compatibility") == "postfix" && slices.ContainsFunc(s.Services(), func(m config.Service) bool {
+		return m.Name == service && m.Type == "unix" && m.Chroot
+	})
+}
+
+// unreachable is the finding for a socket that a confined service cannot see.
+func (x *examination) unreachable(d *destination, path string) finding.Finding {
+	queue := x.i.Setup.Settings.String("queue_directory")
+	fix := fmt.Sprintf("let the mailbox server listen below queue_directory, and name the socket relative to it: %s:unix:private/%s; or write n in the field chroot of %s in master.cf",
+		d.service, filepath.Base(path), d.service)
+	if rel, err := filepath.Rel(queue, path); err == nil && filepath.IsLocal(rel) {
+		fix = fmt.Sprintf("write %s:unix:%s", d.service, rel)
+	}
+	f := d.finding(fmt.Sprintf("%s: the service %s is confined to queue_directory %s (chroot in master.cf), where there is no %s: the mail waits", d.written, d.service, queue, path), fix)
+	for _, m := range x.i.Setup.Settings.Services() {
+		if m.Name == d.service && m.Type == "unix" {
+			f.At = withPlace(f.At, m.At)
+		}
+	}
+	return f
 }
 
 // noSocket says why a socket could not be connected to.

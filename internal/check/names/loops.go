@@ -213,7 +213,8 @@ func (l *destinations) loops(x *examination) []finding.Finding {
 		default:
 			f.Message += ", and no list of domains has it"
 			f.Fix = fmt.Sprintf("add %s to virtual_mailbox_domains or virtual_alias_domains, or let its MX be the host that has the mailboxes", d.name)
-			f.At = append(f.At, x.settings.Value("virtual_mailbox_domains").At)
+			d.addPlace(x.settings.Value("virtual_mailbox_domains").At)
+			f.At = d.at
 		}
 		if l.total > len(l.list) {
 			f.Message += fmt.Sprintf(" (only the first %d of %d domains were asked for)", len(l.list), l.total)

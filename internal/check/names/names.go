@@ -22,11 +22,12 @@
 // Not here: DKIM keys, whose selectors nobody lists; MTA-STS, TLSA; whether an SPF
 // record allows this host.
 //
-// It imports address, check/inventory, config, dns, explain, finding, origin and
-// route.
+// It imports address, check/inventory, config, dns, explain, finding, origin, route and
+// golang.org/x/sys/unix.
 package names
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -35,6 +36,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"postern/internal/check/inventory"
 	"postern/internal/config"
@@ -62,6 +65,9 @@ type Resolver interface {
 type Room struct {
 	Always   bool     // ask even when dns_servers is not set
 	Resolver Resolver // nil: a dns.Client for dns_servers, or /etc/resolv.conf
+	// Unanswered is told that nobody answers, so that nothing was looked at; nil:
+	// nobody wants to know. servers is dns_servers, or "the servers of /etc/resolv.conf".
+	Unanswered func(servers string)
 }
 
 // Examine reports what the DNS says against a whole configuration.
@@ -121,7 +127,10 @@ func (r Room) begin(ctx context.Context, i *inventory.Inventory) *examination {
 		x.dns = client
 	}
 	addrs, err := x.dns.LookupHost(ctx, x.name)
-	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+	if e, ok := errors.AsType[net.Error](err); ok && (e.Timeout() || errors.Is(err, unix.ECONNREFUSED)) {
+		if r.Unanswered != nil {
+			r.Unanswered(cmp.Or(s.String("dns_servers"), "the servers of /etc/resolv.conf"))
+		}
 		return nil // nobody answers: other questions would take as long
 	}
 	for _, a := range addrs {

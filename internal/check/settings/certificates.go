@@ -26,26 +26,41 @@ import (
 const soon = 14 * 24 * time.Hour
 
 // certificates reports what is wrong with the certificates that main.cf and
-// master.cf name (VD509).
+// master.cf name (VD509). One of a service without TLS is never shown to anybody: only
+// that it cannot be used is worth a warning.
 func (x *examination) certificates(ctx context.Context) {
-	x.certificatesOf(x.settings, "smtpd_tls_", x.settings.String("myhostname"))
+	var shown, idle []service
 	for _, m := range x.services {
-		switch m.Command {
-		case "smtpd":
-			x.certificatesOf(m.settings, "smtpd_tls_", m.settings.String("myhostname"))
-		case "smtp", "lmtp":
-			x.certificatesOf(m.settings, m.Command+"_tls_", "")
+		switch {
+		case m.Command != "smtpd":
+		case hasTLS(m):
+			shown = append(shown, m)
+		default:
+			idle = append(idle, m)
 		}
 	}
-	x.namedCertificates(ctx)
+	for _, m := range shown {
+		x.certificatesOf(m.settings, "smtpd_tls_", m.settings.String("myhostname"), false)
+	}
+	for _, m := range idle {
+		x.certificatesOf(m.settings, "smtpd_tls_", m.settings.String("myhostname"), true)
+	}
+	for _, m := range x.services {
+		if m.Command == "smtp" || m.Command == "lmtp" {
+			x.certificatesOf(m.settings, m.Command+"_tls_", "", false)
+		}
+	}
+	if len(shown) > 0 {
+		x.namedCertificates(ctx)
+	}
 }
 
 // certificatesOf looks at the files of one set of parameters. name is the server's
-// own name, "" for a client, whose name does not matter.
-func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
+// own name, "" for a client, whose name does not matter. idle: nobody is shown them.
+func (x *examination) certificatesOf(s *config.Settings, prefix, name string, idle bool) {
 	if v := s.Value(prefix + "chain_files"); v.Text != "" && v.Text != "none" {
 		for _, file := range syntax.Split(v.Text, syntax.Separators) {
-			x.certificate(certificate{prefix + "chain_files", v.At, name, tlsconf.Server{ChainFiles: []string{file}, ChainName: prefix + "chain_files"}, []string{file}})
+			x.certificate(certificate{prefix + "chain_files", v.At, name, tlsconf.Server{ChainFiles: []string{file}, ChainName: prefix + "chain_files"}, []string{file}, idle})
 		}
 		return
 	}
@@ -60,7 +75,7 @@ func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
 		if key.Text != "" && key.Text != v.Text {
 			files = append(files, key.Text)
 		}
-		x.certificate(certificate{parameter, v.At, name, tlsconf.Server{Pairs: []tlsconf.Pair{pair}}, files})
+		x.certificate(certificate{parameter, v.At, name, tlsconf.Server{Pairs: []tlsconf.Pair{pair}}, files, idle})
 	}
 }
 
@@ -71,6 +86,7 @@ type certificate struct {
 	name      string // that must be covered, "": any will do
 	server    tlsconf.Server
 	files     []string
+	idle      bool // nobody is shown it
 }
 
 // certificate reads one and judges it.
@@ -84,13 +100,19 @@ func (x *examination) certificate(c certificate) {
 		}
 	}
 	if err != nil {
-		x.report(finding.Finding{Code: "VD509", Severity: finding.Error, At: []origin.At{c.at},
+		severity := finding.Error
+		if c.idle {
+			severity = finding.Warning
+		}
+		x.report(finding.Finding{Code: "VD509", Severity: severity, At: []origin.At{c.at},
 			Message: fmt.Sprintf("the certificate cannot be used: %v", err),
 			Fix:     fmt.Sprintf("let %s and its key name readable PEM files that belong together: %s", c.parameter, strings.Join(c.files, ", "))})
 		return
 	}
 	for _, cert := range certs {
-		x.judge(c, cert)
+		if !c.idle {
+			x.judge(c, cert)
+		}
 	}
 }
 

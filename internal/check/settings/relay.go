@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ func (x *examination) relay(ctx context.Context) {
 	if x.Setup.Router == nil {
 		return
 	}
-	if class, _, err := x.Setup.Router.Classify(ctx, foreign, nil); err != nil || class != route.Default {
+	class, why, err := x.Setup.Router.Classify(ctx, foreign, nil)
+	if err != nil || class != route.Default && class != route.Relay {
 		return // not foreign here, or there is no telling
 	}
 	for _, m := range x.servers() {
@@ -40,10 +42,26 @@ func (x *examination) relay(ctx context.Context) {
 			Own: setup.HostAddresses(), Log: silent{}, Strict: true})
 		if err != nil {
 			x.unusable(m, err)
-		} else if !m.private() && !x.open[written(m.settings.Value("mynetworks"))] {
+		} else if m.private() || x.open[written(m.settings.Value("mynetworks"))] {
+			continue
+		} else if class == route.Default {
 			x.ask(ctx, m, policy)
+		} else if x.allLet(ctx, policy, "someone@elsewhere.invalid") {
+			x.everyDomain(why)
+			return
 		}
 	}
+}
+
+// everyDomain reports a list of domains to relay for that has a foreign one.
+func (x *examination) everyDomain(why route.Why) {
+	at := []origin.At{why.At}
+	if list := x.settings.Value("relay_domains").At; list.String() != why.At.String() {
+		at = append(at, list)
+	}
+	x.report(finding.Finding{Code: "VD510", Severity: finding.Error, At: at,
+		Message: fmt.Sprintf("relay_domains has every domain, as %s answers for any name: any client may send mail to everywhere, which is an open relay", cmp.Or(why.Table, why.Key)),
+		Fix:     "write in relay_domains only the domains whose mail this host hands on, or nothing: relay_domains ="})
 }
 
 // unusable reports lists that cannot be compiled.

@@ -91,8 +91,9 @@ func refused(f *config.Fault) finding.Finding {
 	var unknown *access.UnknownRestriction
 	switch {
 	case strings.HasPrefix(out.Message, "missing '='"):
-		if name, value, ok := strings.Cut(strings.TrimSpace(f.At.Text), " "); ok {
-			out.Fix = fmt.Sprintf("write %s = %s", name, strings.TrimSpace(value))
+		out.Fix = "write NAME = VALUE, or remove the line"
+		if words := strings.Fields(f.At.Text); len(words) > 1 {
+			out.Fix = fmt.Sprintf("write %s = %s", words[0], strings.Join(words[1:], " "))
 		}
 	case errors.As(f, &unknown):
 		out.Message += ": a server that meets it lets no mail in"

@@ -137,16 +137,17 @@ func (x *examination) misspelt(t *inventory.Table) []string {
 
 // readable reports a password that everybody on this machine can read (VD515).
 func (x *examination) readable(t *inventory.Table, s *cf.Settings) {
-	for _, name := range []string{"password", "bind_pw"} {
-		value, at, ok := s.Lookup(name)
-		if !ok || value == "" {
+	typ, _ := parts(t)
+	for _, name := range parametersOf(typ) {
+		value, at, _ := s.Lookup(name)
+		if !cf.HasPassword(name, value) {
 			continue
 		}
 		info, err := os.Stat(at.File)
 		if err != nil || info.Mode()&0o004 == 0 {
 			continue
 		}
-		at.Text = strings.TrimSpace(s.Prefix+name) + " = ..."
+		at.Text = s.Prefix + name + " = ..."
 		x.add(finding.Finding{Code: "VD515", Severity: finding.Warning, At: append([]origin.At{at}, places(t)[:1]...),
 			Message: fmt.Sprintf("every user of this machine can read the password of %s in %s (mode %04o)", t.Spec, at.File, info.Mode().Perm()),
 			Fix:     fmt.Sprintf("chgrp postfix %s && chmod 640 %s", at.File, at.File)})

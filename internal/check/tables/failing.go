@@ -203,19 +203,38 @@ func (x *examination) localhost(t *inventory.Table) string {
 // advice is what can be done about a table that fails.
 func advice(t *inventory.Table, err error) string {
 	typ, name := parts(t)
+	line := describedBy(t, err)
 	switch {
 	case typ == "tcp" || typ == "socketmap":
 		return fmt.Sprintf("start the server of %s, or take it out of %s", t.Spec, parameters(t))
+	case errors.Is(err, fs.ErrNotExist) && line != "":
+		return fmt.Sprintf("create the file, or correct %s in %s", line, name)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("create the file, or correct its name in %s", parameters(t))
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("let the mail server read the file: chgrp postfix %s, chmod 640 %s", name, name)
+	case line != "" && line != "query":
+		return fmt.Sprintf("correct %s in %s", line, name)
 	case t.Query != nil || strings.Contains(err.Error(), "query failed"):
 		return fmt.Sprintf("correct the query in %s; \"postmap -q ADDRESS %s\" tries it", name, t.Spec)
 	case typ == "fail":
 		return fmt.Sprintf("take %s out of %s: it is a table that always fails", t.Spec, parameters(t))
 	}
 	return fmt.Sprintf("correct %s; \"postmap -q ADDRESS %s\" tries it", t.Spec, t.Spec)
+}
+
+// describedBy is the parameter of a .cf file that an error is about, "" if none.
+func describedBy(t *inventory.Table, err error) string {
+	typ, _ := parts(t)
+	var p *cf.PlacedError
+	if parametersOf(typ) == nil || !errors.As(err, &p) {
+		return ""
+	}
+	name, _, ok := strings.Cut(p.At.Text, "=")
+	if name = strings.TrimSpace(name); !ok || !slices.Contains(parametersOf(typ), name) {
+		return ""
+	}
+	return name
 }
 
 // types are all that there are.

@@ -25,13 +25,14 @@ const (
 	dot       = "a dot at its end"
 	twoAts    = "two '@'"
 	scheme    = "'://'"
+	mailto    = "'mailto:' in front"
 	wildcard  = "a '*', which is no wildcard here"
 	atSign    = "an '@' in front"
 	anAddress = "'@', as only addresses have it"
 )
 
 // oddities are those that rows have, in the order in which they are reported.
-var oddities = []string{broken, nbsp, blanks, unicodes, capitals, brackets, quotes, separator, dot, twoAts, scheme, wildcard, atSign}
+var oddities = []string{broken, nbsp, blanks, unicodes, capitals, brackets, quotes, separator, dot, twoAts, scheme, mailto, wildcard, atSign}
 
 // kind is what a table is asked for.
 type kind uint8
@@ -114,6 +115,8 @@ func misshapen(key string, k kind) string {
 		return atSign
 	case k == ofAddresses && !hasAt:
 		return "" // a user of $myorigin, or whatever marks a domain
+	case strings.HasPrefix(key, "mailto:"):
+		return mailto
 	case strings.HasPrefix(key, "<"), strings.HasSuffix(key, ">"):
 		return brackets
 	case strings.HasPrefix(key, `"`) && strings.HasSuffix(domain, `"`):
@@ -186,20 +189,16 @@ func meant(key string) string {
 // intended is meant in the form that a table of that kind is asked for.
 func intended(key string, k kind) string {
 	key = meant(key)
-	if k == others {
-		return key
-	}
-	if why := misshapen(key, k); why == "" {
+	if k == others || misshapen(key, k) == "" {
 		return key
 	}
 	if k == ofDomains {
-		_, behind, ok := strings.Cut(key, "://")
-		if ok {
+		if _, behind, ok := strings.Cut(key, "://"); ok {
 			key, _, _ = strings.Cut(behind, "/")
 		}
 		key = strings.TrimLeft(key, "*@.")
 	}
-	key = strings.TrimRight(strings.Trim(key, `<>`), ",;.")
+	key = strings.TrimRight(strings.Trim(strings.TrimPrefix(key, "mailto:"), "<>"), ",;.")
 	if len(key) > 1 && key[0] == '"' && key[len(key)-1] == '"' {
 		key = key[1 : len(key)-1]
 	}

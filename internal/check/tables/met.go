@@ -25,8 +25,12 @@ func Address(ctx context.Context, i *inventory.Inventory, e *explain.Explanation
 	for _, t := range i.Tables(ctx) {
 		m := met[t.Spec]
 		delete(met, t.Spec)
-		if m != nil && !t.Composed && ctx.Err() == nil {
+		switch {
+		case m == nil || ctx.Err() != nil:
+		case !t.Composed:
 			told = x.met(ctx, t, m) || told
+		case m.failed:
+			told = !x.asked(ctx, t) || told
 		}
 	}
 	for _, spec := range slices.Sorted(maps.Keys(met)) {
@@ -152,11 +156,11 @@ func (x *examination) listing(ctx context.Context, e *explain.Explanation) {
 		for it := range x.items(ctx, l.Parameter) {
 			known[it.Text] = true
 			switch {
-			case it.Err != nil:
+			case unusable(it):
 				if l.Error != "" && e.Reply.Code/100 == 4 {
 					x.unlisted(l.Parameter, it)
 				}
-			case it.Table == nil:
+			case it.Table == nil && !l.Listed:
 				if meaning, why := listedAs(it.Text); why != "" && meaning == domain {
 					wrong = append(wrong, it)
 				}
@@ -177,7 +181,7 @@ func (x *examination) unseen(ctx context.Context) {
 		}
 	}
 	for it := range x.items(ctx, "mynetworks") {
-		if it.Err != nil {
+		if unusable(it) {
 			x.unlisted("mynetworks", it)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -129,8 +130,8 @@ func columnOf(row table.Entry) string {
 	return ""
 }
 
-// lists reports words of domain lists that no domain is (VD309), and files of lists
-// that cannot be read (VD307).
+// lists reports words of domain lists that no domain is (VD309), and items
+// that cannot be used (VD307).
 func (x *examination) lists(ctx context.Context) {
 	for _, parameter := range []string{"mydestination", "virtual_alias_domains", "virtual_mailbox_domains", "relay_domains", "mynetworks"} {
 		known := map[string]bool{}
@@ -139,7 +140,7 @@ func (x *examination) lists(ctx context.Context) {
 		}
 		for it := range x.items(ctx, parameter) {
 			switch {
-			case it.Err != nil:
+			case unusable(it):
 				x.unlisted(parameter, it)
 			case it.Table == nil && parameter != "mynetworks":
 				x.listed(parameter, it, known)
@@ -163,19 +164,85 @@ func (x *examination) items(ctx context.Context, parameter string) iter.Seq[tabl
 	return list.Items()
 }
 
-// unlisted reports a file of a list that cannot be read.
+// unusable reports an item of a list that fails and is no table: the file of a list, a
+// network with bits behind its length, an IPv6 address without brackets. What names a
+// type of table is examined as a table.
+func unusable(it table.Item) bool {
+	if it.Table != nil {
+		return inventory.IsIPv6(it.Text) || strings.HasPrefix(it.Text, ":")
+	}
+	return it.Err != nil && (!strings.Contains(it.Text, ":") || strings.ContainsAny(it.Text[:1], "/["))
+}
+
+// unlisted reports an item of a list that cannot be used.
 func (x *examination) unlisted(parameter string, it table.Item) {
 	at := x.settings.Value(parameter).At
-	if strings.HasPrefix(it.Text, "#") || strings.Contains(it.Text, ":") {
-		return // a comment, which is a mistake of its own, or a table, which is examined as such
+	if strings.HasPrefix(it.Text, "#") {
+		return // a comment, which is a mistake of its own
 	}
-	f := finding.Finding{Code: "VD307", Severity: finding.Error, At: []origin.At{at},
-		Message: fmt.Sprintf("%s: %s cannot be used, so all mail that asks the list has to wait (451 4.3.0): %s", parameter, it.Text, cause(it.Err)),
-		Fix:     fmt.Sprintf("create the file %s, or correct its name in %s", it.Text, parameter)}
-	if strings.HasPrefix(it.Text, "/") {
-		f.Near = alike(x.Setup.Opener.Path(it.Text))
+	if it.At.Line > 0 {
+		at = it.At
+	}
+	f := finding.Finding{Code: "VD307", Severity: finding.Error, At: []origin.At{at}}
+	switch {
+	case inventory.IsIPv6(it.Text):
+		f.Message = fmt.Sprintf("%s: %s is taken for a lookup table, as it has a colon and no brackets: all mail that asks the list has to wait (451 4.3.0)", parameter, it.Text)
+		f.Near, f.Fix = bracketed(parameter, it.Text)
+	case it.Table != nil:
+		f.Message = fmt.Sprintf("%s: %s is taken for a lookup table without a type: all mail that asks the list has to wait (451 4.3.0)", parameter, it.Text)
+		f.Fix = fmt.Sprintf("write type:name in %s, or an IPv6 address in brackets, or take the word out", parameter)
+	default:
+		f.Message = fmt.Sprintf("%s: %s cannot be used, so all mail that asks the list has to wait (451 4.3.0): %s", parameter, it.Text, cause(it.Err))
+		f.Near, f.Fix = x.usable(parameter, it.Text)
 	}
 	x.add(f)
+}
+
+// usable is what may have been meant by an item that cannot be used, and the advice.
+func (x *examination) usable(parameter, word string) (near []string, fix string) {
+	switch {
+	case strings.HasPrefix(word, "/"):
+		return alike(x.Setup.Opener.Path(word)), fmt.Sprintf("create the file %s, or correct its name in %s", word, parameter)
+	case parameter == "mynetworks":
+		return network(word)
+	}
+	return nil, fmt.Sprintf("correct %s in %s, or take it out", word, parameter)
+}
+
+// bracketed is how to write an IPv6 address or network, but for one that has the whole
+// internet: this host may have been meant.
+func bracketed(parameter, word string) (near []string, fix string) {
+	network := withBrackets(word)
+	if p, err := netip.ParsePrefix(word); err == nil && p.Bits() == 0 {
+		return []string{"[::1]/128"}, fmt.Sprintf("write [::1]/128 in %s, which is this host: %s, even in brackets, is all of the internet", parameter, word)
+	}
+	return []string{network}, fmt.Sprintf("write %s in %s", network, parameter)
+}
+
+// withBrackets is an IPv6 address or network as lists have it; bits that a network has
+// behind its length are taken away.
+func withBrackets(word string) string {
+	if p, err := netip.ParsePrefix(word); err == nil {
+		p = p.Masked()
+		return fmt.Sprintf("[%v]/%d", p.Addr(), p.Bits())
+	}
+	literal, _, _ := strings.Cut(word, "/")
+	return "[" + literal + "]"
+}
+
+// network is how to write a network that has bits behind its length, or the advice for
+// what is none.
+func network(word string) (near []string, fix string) {
+	bare := strings.NewReplacer("[", "", "]", "").Replace(word)
+	p, err := netip.ParsePrefix(bare)
+	if err != nil {
+		return nil, fmt.Sprintf("write an address or a network in the place of %s, such as 192.0.2.0/24 or [2001:db8::]/32, or take it out of mynetworks", word)
+	}
+	whole, one := p.Masked().String(), p.Addr().String()
+	if p.Addr().Is6() {
+		whole, one = withBrackets(bare), "["+one+"]"
+	}
+	return []string{whole, one}, fmt.Sprintf("write %s in mynetworks for the one host, or %s for the whole network", one, whole)
 }
 
 // listedAs is the domain that a word of a domain list was meant to be, and what is

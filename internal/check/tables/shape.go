@@ -185,7 +185,7 @@ func (x *examination) empty(ctx context.Context, t *inventory.Table, m *meeting)
 
 // isEmpty reports a value with nothing in it. Of addresses blanks are nothing.
 func isEmpty(t *inventory.Table, value string) bool {
-	return value == "" || kindOf(t) == ofAddresses && strings.TrimSpace(value) == ""
+	return value == "" || strings.TrimSpace(value) == "" && kindOf(t) == ofAddresses
 }
 
 // blamedRows are keys or patterns with their places.

@@ -5,7 +5,7 @@
 //	VD304 VD306 VD307   failing: a type that nobody has, a server that is away, any other failure
 //	VD305               described: .cf files, and parameters that must have a value
 //	VD308               shape: queries and rows that answer in another shape than is needed
-//	VD309               never: rows that no lookup can match
+//	VD309               never: rows and words that no lookup can match (keys), rules that are left out
 //	VD511 VD515         risks: proxymap(8) would refuse; others can read or write
 //
 // Every table is asked once for a key that nobody has, so that a failure shows
@@ -13,12 +13,13 @@
 // them are looked up before they are blamed: a database that compares without regard
 // to case finds them.
 //
-// Address reports what the explained address met: the tables that failed, and rows
-// whose key it was asked for or was meant to be.
+// Address reports what the explained address met: the tables that failed, and rows,
+// rules and words of lists whose key it was asked for or was meant to be.
 //
 // # Limits
 //
-// A row of ldap:, memcache:, tcp: and socketmap: cannot be seen. Who may read a file
+// A row of ldap:, memcache:, tcp: and socketmap: cannot be seen. The form of a key is
+// judged only where all who ask for it want an address, or a domain. Who may read a file
 // is judged by its own mode, not by that of the directories above it.
 //
 // It imports address, check/inventory, config, explain, finding, origin, route,

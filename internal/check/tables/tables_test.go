@@ -216,6 +216,28 @@ func TestExamine(t *testing.T) {
 		{"both forms", "-- main.cf --\nvirtual_alias_domains = müller.test, xn--mller-kva.test\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@müller.test c@d.test\na@xn--mller-kva.test c@d.test\n", nil},
 		{"dot and address in a domain list", "-- main.cf --\nvirtual_alias_domains = {dir}/d\n-- d --\nexample.test.\ninfo@example.org\n",
 			[]string{"VD309 error d:1 example.test", "VD309 error d:2 example.org"}},
+		{"forms of addresses", "-- main.cf --\nvirtual_alias_domains = example.test\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\n" +
+			"a@example.test. c@d.test\nb@example.test c@d.test\n<c@example.test> c@d.test\nd@example.test, c@d.test\ne@example,test c@d.test\n\"f@example.test\" c@d.test\ng@@example.test c@d.test\n",
+			[]string{"VD309 error v:1 a@example.test.", "VD309 error v:3 <c@example.test>", "VD309 error v:4 d@example.test, e@example,test", `VD309 error v:6 "f@example.test"`, "VD309 error v:7 g@@example.test"}},
+		{"forms of domains", "-- main.cf --\nvirtual_alias_domains = texthash:{dir}/d\n-- d --\na.test. x\nb.test x\n*.c.test x\n@d.test x\nhttp://e.test x\n",
+			[]string{"VD309 error d:1 a.test.", "VD309 error d:3 *.c.test", "VD309 error d:4 @d.test", "VD309 error d:5 http://e.test"}},
+		{"forms of words", "-- main.cf --\nvirtual_alias_domains = a.test; b.test, @c.test\n", []string{"VD309 error " + at(1) + " a.test c.test"}},
+		{"forms that others have", "-- main.cf --\ntransport_maps = texthash:{dir}/t\nsmtp_tls_policy_maps = texthash:{dir}/p\n-- t --\n* smtp:\n.a.test smtp:\n-- p --\n[mx.a.test]:25 may\n", nil},
+		{"ALL of PostfixAdmin", "-- main.cf --\nvirtual_mailbox_base = /var/vmail\nvirtual_mailbox_domains = sqlite:{dir}/d.cf\n-- d.cf --\ndbpath = {dir}/mail.db\nquery = SELECT domain FROM domain WHERE domain='%s' AND active='1'\n" +
+			"-- mail.sql --\nCREATE TABLE domain (domain TEXT, active TEXT);\nINSERT INTO domain VALUES ('ALL', '1'), ('a.test', '1');\n", nil},
+		{"twin rows of two forms", "-- main.cf --\nvirtual_alias_domains = müller.test, xn--mller-kva.test\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@müller.test b@müller.test, c@d.test\na@xn--mller-kva.test c@d.test, b@xn--mller-kva.test\n", nil},
+		{"twin rows that differ", "-- main.cf --\nvirtual_alias_domains = müller.test, xn--mller-kva.test\nvirtual_alias_maps = texthash:{dir}/v\n-- v --\na@müller.test b@müller.test\na@xn--mller-kva.test c@d.test\n",
+			[]string{"VD309 error v:1 a@xn--mller-kva.test a@müller.test"}},
+		{"rules that are left out", "-- main.cf --\nvirtual_alias_maps = pcre:{dir}/p\nheader_checks = regexp:{dir}/h\n-- p --\n/^(a@b/ c@d.test\n/^b@b/ $1@d.test\n/^c@b/ c@d.test\n-- h --\n/(/ REJECT\n",
+			[]string{"VD309 error p:1", "VD309 error p:2", "VD309 warning h:1"}},
+		{"blank value", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n" +
+			"-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('a@example.test', ' ');\n", []string{`VD308 error sqlite:v.cf "a@example.test"`}},
+		{"no database", "-- main.cf --\nvirtual_alias_maps = sqlite:{dir}/v.cf\n-- v.cf --\nquery = SELECT a FROM t WHERE k='%s'\ndbpath = {dir}/v.cf\n", []string{"VD307 error v.cf:2"}},
+		{"member of a unionmap", "-- main.cf --\nvirtual_alias_maps = unionmap:{pcree:/x, static:a}\n", []string{"VD304 error " + at(1) + " pcre"}},
+		{"row of a unionmap", "-- main.cf --\nvirtual_alias_maps = unionmap:{texthash:{dir}/v, texthash:{dir}/w}\n-- v --\na@example.test. c@d.test\n-- w --\nb@example.test c@d.test\n",
+			[]string{"VD309 error v:1 a@example.test."}},
+		{"quotes", "-- main.cf --\nvirtual_alias_maps = \"texthash:{dir}/v\"\n", []string{"VD304 error " + at(1) + " texthash:v"}},
+		{"setting in a list of tables", "-- main.cf --\nvirtual_alias_maps =\n mynetworks_style = host\n", []string{"VD304 error " + at(1)}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,6 +246,36 @@ func TestExamine(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, build(t, tt.archive).examine()); diff != "" {
 				t.Errorf("findings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestWords holds what findings say where that depends on the kind of table.
+func TestWords(t *testing.T) {
+	const alias = "-- main.cf --\nvirtual_alias_domains = example.test\nvirtual_alias_maps = "
+	tests := []struct{ name, archive, message, fix string }{
+		{"memcache", alias + "memcache:{dir}/v.cf\n-- v.cf --\nmemcache = inet:127.0.0.1:1\n", "connection refused", "start the server, or correct memcache in {dir}/v.cf"},
+		{"ldap", alias + "ldap:{dir}/v.cf\n-- v.cf --\nserver_host = ldap://127.0.0.1:1\nsearch_base = dc=x\n", "connection refused", "start the server, or correct server_host, bind, bind_dn and bind_pw in {dir}/v.cf"},
+		{"socketmap", alias + "socketmap:unix:{dir}/gone:x\n", "", "start the server of socketmap:unix:{dir}/gone:x, or take it out of virtual_alias_maps"},
+		{"no database file", alias + "sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/gone.db\nquery = SELECT 1\n", "gone.db", "create the file, or correct dbpath in {dir}/v.cf"},
+		{"no database", alias + "sqlite:{dir}/v.cf\n-- v.cf --\ndbpath = {dir}/v.cf\nquery = SELECT 1 FROM x\n", "file is not a database", "correct dbpath in {dir}/v.cf"},
+		{"no text", alias + "texthash:{dir}/gone\n", "gone", "create the file, or correct its name in virtual_alias_maps"},
+		{"quotes", alias + "\"texthash:{dir}/v\"\n", "there is no table type", "write texthash:{dir}/v without quotes, which are part of the name here"},
+		{"comment", alias + "static:a # x\n", "", ""},
+		{"invisible blank", alias + "texthash:{dir}/v\n-- v --\na@example.test\u00a0 c@d.test\n", "as it has an invisible blank", "write the key as a@example.test"},
+		{"wildcard", "-- main.cf --\nvirtual_alias_domains = texthash:{dir}/v\n-- v --\n*.example.test x\n", "no wildcard here", "write example.test, and each of its subdomains as a row of its own"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := build(t, tt.archive)
+			var found []finding.Finding
+			Examine(t.Context(), inventory.New(h.open()), func(f finding.Finding) { found = append(found, f) })
+			if tt.fix == "" && len(found) == 0 {
+				return
+			}
+			if len(found) != 1 || !strings.Contains(found[0].Message, tt.message) || found[0].Fix != strings.ReplaceAll(tt.fix, "{dir}", h.dir) {
+				t.Errorf("findings %+v, want one of %q with the cure %q", found, tt.message, tt.fix)
 			}
 		})
 	}
@@ -340,6 +392,27 @@ func TestAddress(t *testing.T) {
 		{"no type", "-- main.cf --\n" + base + "virtual_alias_maps = {dir}/v\n", "a@example.test", []string{"VD304 error " + at(2) + " hash:v texthash:v"}},
 		{"no value", "-- main.cf --\n" + base + "virtual_alias_maps = texthash:{dir}/v\n-- v --\nb@example.test a@b.test\na@example.test\n",
 			"a@example.test", []string{"VD308 error v:2"}},
+		{"member of a unionmap", "-- main.cf --\n" + base + "virtual_alias_maps = unionmap:{texthash:{dir}/v, pcree:/x}\n-- v --\na@example.test c@d.test\n",
+			"a@example.test", []string{"VD304 error " + at(2) + " pcre"}},
+		{"a unionmap that is written wrong", "-- main.cf --\n" + base + "virtual_alias_maps = unionmap:{static:a, b}\n", "a@example.test", []string{"VD307 error " + at(2)}},
+		{"pipemap with a member that is gone", "-- main.cf --\n" + base + "virtual_alias_maps = pipemap:{static:a@example.test, texthash:{dir}/gone}\n", "a@example.test", []string{"VD307 error " + at(2)}},
+		{"table of a restriction", "-- main.cf --\n" + base + "virtual_alias_maps = static:c@d.test\nsmtpd_recipient_restrictions = check_client_access texthash:{dir}/gone\n",
+			"a@example.test", []string{"VD307 error " + at(3)}},
+		{"table of mynetworks", "-- main.cf --\n" + base + "virtual_alias_maps = static:c@d.test\nmynetworks = cidrr:/n\n", "a@example.test", []string{"VD304 error " + at(3) + " cidr"}},
+		{"file of mynetworks", "-- main.cf --\n" + base + "virtual_alias_maps = static:c@d.test\nmynetworks = {dir}/nets\n-- net --\n10.0.0.1\n", "a@example.test", []string{"VD307 error " + at(3) + " net"}},
+		{"a failing table that is not asked", "-- main.cf --\n" + base + "virtual_alias_maps = static:c@d.test\nsmtpd_end_of_data_restrictions = check_client_access texthash:{dir}/gone\n", "a@example.test", []string{}},
+		{"word of a list", "-- main.cf --\nvirtual_alias_domains = müller.test, other.test.\n", "a@xn--mller-kva.test", []string{"VD309 error " + at(1) + " xn--mller-kva.test"}},
+		{"word of a list for another", "-- main.cf --\nvirtual_alias_domains = müller.test, other.test.\n", "a@example.test", []string{}},
+		{"word of a list beside one that matches", "-- main.cf --\nvirtual_alias_domains = example.test, example.test.\nvirtual_alias_maps = static:c@d.test\n", "a@example.test", []string{}},
+		{"form of a key", "-- main.cf --\n" + base + "virtual_alias_maps = texthash:{dir}/v\n-- v --\n<a@example.test> c@d.test\nb@example.test. c@d.test\n",
+			"a@example.test", []string{"VD309 error v:1 <a@example.test>"}},
+		{"empty value", "-- main.cf --\n" + base + "virtual_alias_maps = inline:{ a@example.test= }\n", "a@example.test", []string{"VD308 error " + at(2)}},
+		{"empty value of another", "-- main.cf --\n" + base + "virtual_alias_maps = inline:{ a@example.test= }\n", "b@example.test", []string{}},
+		{"empty rule", "-- main.cf --\n" + base + "virtual_alias_maps = pcre:{dir}/p\n-- p --\n/^b@example/ c@d.test\n/^a@example/\n", "a@example.test", []string{"VD308 error p:2"}},
+		{"empty rule for another", "-- main.cf --\n" + base + "virtual_alias_maps = pcre:{dir}/p\n-- p --\n/^b@example/ c@d.test\n/^a@example/\n", "b@example.test", []string{}},
+		{"rule that is left out", "-- main.cf --\n" + base + "virtual_alias_maps = pcre:{dir}/p\n-- p --\n/^(a@example\\.test$/ c@d.test\n/^(b@example\\.test$/ c@d.test\n", "a@example.test", []string{"VD309 error p:1"}},
+		{"empty row that is skipped", "-- main.cf --\n" + base + "virtual_alias_maps = sqlite:{dir}/v.cf\n" + db + "-- mail.sql --\nCREATE TABLE t (k TEXT, a TEXT);\nINSERT INTO t VALUES ('a@example.test', ''), ('b@example.test', '');\n",
+			"a@example.test", []string{`VD308 warning sqlite:v.cf "a@example.test"`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -378,6 +451,7 @@ func TestOddity(t *testing.T) {
 		{ofAddresses, `"john@example.test"`, quotes, "john@example.test"},
 		{ofAddresses, `"a@b"@example.test`, "", `"a@b"@example.test`},
 		{ofAddresses, "john@@example.test", twoAts, "john@example.test"},
+		{ofAddresses, "mailto:john@example.test", mailto, "john@example.test"},
 		{ofAddresses, "john.", "", "john."},
 		{ofAddresses, "*@example.test", "", "*@example.test"},
 		{ofAddresses, "john@[192.0.2.1]", "", "john@[192.0.2.1]"},

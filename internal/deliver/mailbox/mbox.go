@@ -162,9 +162,15 @@ func (f *mboxFile) append(m *Message) error {
 	}
 	var err error
 	if !f.repeated {
-		err = f.write(m, st.Size)
+		if err := f.cutPart(m, &st); err != nil {
+			return err
+		}
+		from := FromLine(m.Sender, f.store.o.Now())
+		f.setMark(st.Size, from)
+		err = f.write(m, st.Size, from)
 	}
 	if err == nil {
+		f.clearMark()
 		err = again(func() error { return unix.Fsync(f.fd) })
 	}
 	if err == nil && (f.created || f.repeated) {
@@ -175,6 +181,8 @@ func (f *mboxFile) append(m *Message) error {
 	}
 	if cut := again(func() error { return unix.Ftruncate(f.fd, st.Size) }); cut != nil {
 		f.store.o.Log.Warningf("%s: remove a partial message from %s: %v", m.ID, f.box.Path, cut)
+	} else {
+		f.clearMark()
 	}
 	return err
 }
@@ -200,7 +208,7 @@ func (f *mboxFile) lookBack(m *Message, st *unix.Stat_t) error {
 	return nil
 }
 
-func (f *mboxFile) write(m *Message, size int64) error {
+func (f *mboxFile) write(m *Message, size int64, from []byte) error {
 	gap, err := f.gap(size)
 	if err != nil {
 		return err
@@ -213,7 +221,7 @@ func (f *mboxFile) write(m *Message, size int64) error {
 	defer out.release()
 	// Errors of out stick, so that the last flush tells them all.
 	io.WriteString(out, gap)
-	out.Write(FromLine(m.Sender, f.store.o.Now()))
+	out.Write(from)
 	if err := f.writeMessage(out, m); err != nil {
 		return err
 	}

@@ -35,9 +35,6 @@ type setting struct {
 	at    origin.At
 }
 
-// secrets are the parameters whose values are not to be shown.
-var secrets = []string{"password", "bind_pw"}
-
 // ErrRequired is the error of a parameter that must have a value and has none.
 var ErrRequired = errors.New("must not be empty: write its value behind the '='")
 
@@ -93,6 +90,7 @@ func (s *Settings) readPrefix(o *table.Opener, name string, known []string) bool
 	}
 	for _, k := range known {
 		if value, at, ok := o.Param(name + "_" + k); ok {
+			at.Text = shown(k, name+"_"+k, at.Text)
 			s.values[k] = setting{value, at}
 		}
 	}
@@ -125,9 +123,7 @@ func (s *Settings) readFile(o *table.Opener, f io.Reader, known []string) error 
 			s.Unknown = append(s.Unknown, Unknown{name, at, near(name, known)})
 			continue
 		}
-		if slices.Contains(secrets, name) {
-			at.Text = name + " = ..."
-		}
+		at.Text = shown(name, name, line.Text)
 		if old, ok := s.values[name]; ok { // the value may hold a password
 			o.Warn("%s, line %d: %s overrides the earlier entry of line %d", s.Source, line.Number, name, old.at.Line)
 		}

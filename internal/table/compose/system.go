@@ -67,6 +67,7 @@ type systemFile struct {
 
 // openSystem opens unix:name, whose lines have that many fields.
 func openSystem(o *table.Opener, name, path string, fields int, use table.Use) (table.Table, error) {
+	path = o.Replace.File(path)
 	file, err := table.OpenFile(o, path, func(data []byte) (systemFile, error) {
 		return parseSystem(path, string(data), fields), nil
 	})

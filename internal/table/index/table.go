@@ -68,8 +68,9 @@ var (
 func New(f Format) table.Constructor {
 	return func(ctx context.Context, o *table.Opener, name string, use table.Use) (table.Table, error) {
 		path := o.Path(name)
-		t := &Table{name: f.Type + ":" + name, format: f, path: path, index: path + f.Suffix, o: o, use: use,
-			at: []origin.At{{File: path + f.Suffix}}, place: table.Place{File: path + f.Suffix}, changing: make(chan struct{}, 1)}
+		index := o.Replace.File(path + f.Suffix)
+		t := &Table{name: f.Type + ":" + name, format: f, path: path, index: index, o: o, use: use,
+			at: []origin.At{{File: index}}, place: table.Place{File: index}, changing: make(chan struct{}, 1)}
 		if err := t.examine(ctx, true); err != nil {
 			return nil, err
 		}

@@ -396,8 +396,8 @@ func TestTold(t *testing.T) {
 		t.Helper()
 		_, err := tab.Lookup(t.Context(), "k")
 		var e *table.Error
-		if !errors.As(err, &e) || e.Told != want {
-			t.Errorf("Lookup: %+v, want Told = %v", e, want)
+		if !errors.As(err, &e) || e.Told != want || want && e.At.Line != 1 {
+			t.Errorf("Lookup: %+v, want Told = %v, at the line of server_host", e, want)
 		}
 	}
 	r.Close()

@@ -8,6 +8,7 @@ import (
 
 	goldap "github.com/go-ldap/ldap/v3"
 
+	"postern/internal/origin"
 	"postern/internal/table"
 	"postern/internal/table/cache"
 	"postern/internal/table/cf"
@@ -63,9 +64,19 @@ func (t *ldapTable) Close() error {
 func (t *ldapTable) Lookup(ctx context.Context, key string) (table.Result, error) {
 	result, err := t.lookup(ctx, key)
 	if err != nil && !errors.Is(err, table.ErrNotFound) {
-		return table.Result{}, t.Failure(key, t.filterAt, err)
+		return table.Result{}, t.Failure(key, t.blamed(err), err)
 	}
 	return result, err
+}
+
+// blamed is the line that a failure is about, where it does not say so itself: that of
+// the servers when none of them can be used, else that of the filter.
+func (t *ldapTable) blamed(err error) origin.At {
+	var told *cf.ToldError
+	if _, at, ok := t.settings.Lookup(paramHost); ok && errors.As(err, &told) {
+		return at
+	}
+	return t.filterAt
 }
 
 func (t *ldapTable) lookup(ctx context.Context, key string) (table.Result, error) {

@@ -49,7 +49,9 @@ func (c *compiler) compile(lines []sourceLine) *program {
 			c.problem(text.Orphan, l.at, l.err)
 		} else if err := c.compileLine(strings.Trim(l.Text, syntax.Blank), l.at); err != nil {
 			c.warnf("%v: skipping this rule", err)
-			c.problem(text.Unusable, l.at, err)
+			if !errors.Is(err, errStrayEndif) { // nothing is lost by it
+				c.problem(text.Unusable, l.at, err)
+			}
 		}
 	}
 	for _, o := range c.open {

@@ -33,7 +33,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no database", "query = SELECT 1\ndbpath = {dir}/none.db", ", line 2: dbpath: open none.db: No such file or directory: the database must exist and be readable, it is never created"},
 		{"bad SQL", "dbpath = {dir}/mail.db\nquery = SELECT goto FROM aliases WHERE source='%s'", ", line 2: query failed on mail.db: SQL logic error: no such column: goto (1)"},
 		{"no table", "dbpath = {dir}/mail.db\nquery = SELECT 1 FROM t_%d", ", line 2: query failed on mail.db"},
-		{"not a database", "dbpath = {dir}/t.cf\nquery = SELECT 1 FROM x", ", line 2: query failed on t.cf: file is not a database (26)"},
+		{"not a database", "dbpath = {dir}/t.cf\nquery = SELECT 1 FROM x", ", line 1: dbpath: t.cf is no database that SQLite can read: file is not a database (26)"},
 	}
 	for _, tt := range tests {
 		dir := write(t, tt.cf)

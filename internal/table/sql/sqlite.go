@@ -145,8 +145,12 @@ func (t *sqliteTable) take(ctx context.Context, h *handle) (*sqliteConn, error) 
 	}
 }
 
-// queryError names the line of the query that the database refused.
+// queryError names the line of the query that the database refused, or that of a file
+// which is none.
 func (t *sqliteTable) queryError(err error) error {
+	if isNoDatabase(err) {
+		return t.settings.Wrong(paramPath, fmt.Errorf("%s is no database that SQLite can read: %w", t.path, err))
+	}
 	return &cf.PlacedError{At: t.queryAt, Err: fmt.Errorf("query failed on %s: %w", t.path, err)}
 }
 

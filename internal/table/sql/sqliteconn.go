@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"runtime"
@@ -92,10 +93,24 @@ func (c *sqliteConn) failure(rc int32) error {
 	general := libc.GoString(sqlite3.Xsqlite3_errstr(c.tls, rc))
 	if c.db != 0 {
 		if text := libc.GoString(sqlite3.Xsqlite3_errmsg(c.tls, c.db)); text != general {
-			return fmt.Errorf("%s: %s (%d)", general, text, rc)
+			return &sqliteError{rc, general + ": " + text}
 		}
 	}
-	return fmt.Errorf("%s (%d)", general, rc)
+	return &sqliteError{rc, general}
+}
+
+// sqliteError is what SQLite says.
+type sqliteError struct {
+	code int32
+	text string
+}
+
+func (e *sqliteError) Error() string { return fmt.Sprintf("%s (%d)", e.text, e.code) }
+
+// isNoDatabase reports a file that SQLite cannot read at all.
+func isNoDatabase(err error) bool {
+	var e *sqliteError
+	return errors.As(err, &e) && (e.code&0xff == sqlite3.SQLITE_NOTADB || e.code&0xff == sqlite3.SQLITE_CANTOPEN)
 }
 
 // ask sends the values and hands over the rows. When ctx ends it is
