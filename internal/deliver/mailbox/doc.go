@@ -71,9 +71,12 @@
 //	longer, with the same end        a reader has marked it (Status, X-UID): delivered
 //	anything else                    it is written once more
 //
-// So an append that was killed at any octet leaves one copy, which is whole, and
-// a torn one stays only where others have appended to it before us. No record is
-// needed for that in front of each append, which would have to be synced. It asks
+// So an append that was killed at any octet leaves one copy, which is whole. While
+// a message is appended, the file has an extended attribute with its length before
+// and the From line (user.postern.append); it is not synced by itself. When another
+// message of ours comes first after the kill, it is told by that where a torn one
+// begins, and cuts it off: if there is nothing behind the mark but a part of one
+// message with that From line. The search asks
 // for a text that begins with a Received line with the id, which all mail has;
 // one without is appended again. A message that its reader has removed in the
 // time between is delivered again. Two recipients of one message whose copies are
