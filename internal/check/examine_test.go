@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +21,12 @@ func open(t *testing.T, main string) *setup.Setup {
 	if err := os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return reopen(t, dir)
+}
+
+// reopen opens a directory as it is now.
+func reopen(t *testing.T, dir string) *setup.Setup {
+	t.Helper()
 	s, err := setup.Open(context.Background(), dir, setup.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +87,21 @@ func TestNotes(t *testing.T) {
 	r := Run(context.Background(), open(t, "quite_another_thing = x\n"), Options{})
 	if want := []string{"main.cf:1: unused parameter: quite_another_thing=x"}; !slices.Equal(r.Notes, want) {
 		t.Errorf("notes %q, want %q", r.Notes, want)
+	}
+}
+
+// TestDeadDNS names the servers that do not answer: what they were to be asked for was
+// not looked at.
+func TestDeadDNS(t *testing.T) {
+	closed, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := closed.LocalAddr().String()
+	closed.Close()
+	r := Run(context.Background(), open(t, "myhostname = mail.example.test\ndns_servers = "+addr+"\n"), Options{})
+	if want := []string{"names in the DNS (no answer from " + addr + ")"}; !slices.Equal(r.Unfinished, want) {
+		t.Errorf("unfinished %q, want %q", r.Unfinished, want)
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 // parameter itself, and columns of databases that are called so.
 //
 //	smtp_sasl_password_maps = texthash:/etc/postfix/sasl, inline:{...}
+//
+// The zero value knows of no parameters.
 type secrets struct {
 	words *strings.Replacer
 	files map[string]bool // whose lines are a key and a password
@@ -71,7 +73,12 @@ func hiding(value string) []string {
 }
 
 // text is a text without them.
-func (s secrets) text(text string) string { return cf.WithoutPasswords(s.words.Replace(text)) }
+func (s secrets) text(text string) string {
+	if s.words != nil {
+		text = s.words.Replace(text)
+	}
+	return cf.WithoutPasswords(text)
+}
 
 // finding is a finding without them.
 func (s secrets) finding(f finding.Finding) finding.Finding {

@@ -102,7 +102,7 @@ func runExplain(ctx context.Context, env Env, o explainOptions, addresses []stri
 			e.Print(env.Stdout, styleOf(env, env.Stdout))
 		}
 		if err == nil && compare != nil {
-			err = compare.print(ctx, e)
+			err = compare.print(ctx, as.explainer.Fate(ctx, a)) // both without the findings
 		}
 		if err != nil {
 			return 3, err

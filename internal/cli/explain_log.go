@@ -98,8 +98,8 @@ func runExplainLog(ctx context.Context, env Env, o explainOptions, arg string) (
 // logFile answers for a file, and says so when there is nothing to answer.
 func (v *investigator) logFile(ctx context.Context, env Env, o explainOptions, file io.Reader, size int64) ([]logAnswer, error) {
 	answers, lines, err := v.file(ctx, env, file, size)
-	if err == nil {
-		err = interrupted(ctx)
+	if ended := interrupted(ctx); ended != nil {
+		err = ended
 	}
 	if err == nil && len(answers) == 0 {
 		out := env.Stdout

@@ -368,8 +368,8 @@ smtp inet n - n - - smtpd -v -o smtpd_client_restrictions=$in_master
 func TestMaster(t *testing.T) {
 	s, err := load(t, "hopcount_limit = 20\nrelay_destination_recipient_limit = 7\n", `
 # service
-smtp      inet  n       -       n       -       -       smtpd
-submission inet n       -       n       -       3       smtpd
+smtp      inet  n       -       -       -       -       smtpd
+submission inet n       -       y       -       3       smtpd
   -o syslog_name=postfix/submission
   # a comment in between
   -o { smtpd_relay_restrictions = permit_mynetworks, reject }
@@ -383,6 +383,9 @@ dovecot   unix  -       n       n       -       -       pipe
 	list := s.Services()
 	if len(list) != 3 || list[1].At.Line != 4 || list[0].MaxProc != 100 || list[1].MaxProc != 3 {
 		t.Fatalf("services = %+v", list)
+	}
+	if list[0].Chroot || !list[1].Chroot || list[2].Chroot {
+		t.Errorf("confined are %v, %v, %v", list[0].Chroot, list[1].Chroot, list[2].Chroot)
 	}
 	if d := cmp.Diff([]string{"flags=DRhu", "user=vmail", "argv=/usr/lib/deliver", "two words"}, list[2].Args); d != "" {
 		t.Error(d)

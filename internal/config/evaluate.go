@@ -94,6 +94,7 @@ func (s *Settings) evaluateOne(name string, p *Param, needed map[string]bool) *F
 	if name == "myorigin" && strings.HasPrefix(v.Text, "/") {
 		text, err := s.firstWord(v.Text)
 		if err != nil {
+			s.values[name] = v
 			return &Fault{v.At, fmt.Errorf("myorigin: %w", err)}
 		}
 		v.Text = text

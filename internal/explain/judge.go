@@ -36,11 +36,20 @@ func (x *Explainer) Judge(e *Explanation) {
 	}
 }
 
-// obstructs says whether a finding names a mailbox, or what it is below.
+// obstructs says whether a finding names a mailbox, a part of it, or what it is below.
 func obstructs(f finding.Finding, mailbox string) bool {
-	text, _, _ := strings.Cut(f.Message, "; the way is")
-	text, _, _ = strings.Cut(text, "; there is")
+	if mailbox == "" {
+		return false
+	}
+	text := f.Message
+	for _, end := range []string{"; the way is", "; there is", " leaves virtual_mailbox_base"} {
+		text, _, _ = strings.Cut(text, end)
+	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" :,;", r) })
+	inside := filepath.Clean(mailbox) + "/"
+	if slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, inside) }) {
+		return true
+	}
 	for dir := filepath.Clean(mailbox); len(dir) > 1; dir = filepath.Dir(dir) {
 		if slices.ContainsFunc(words, func(w string) bool { return filepath.Clean(w) == dir }) {
 			return true

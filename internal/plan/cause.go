@@ -29,8 +29,9 @@ func (c *comparison) explain(ctx context.Context, change *Change) {
 // not the same, the parameter or the service that was changed, or else the draft.
 func (c *comparison) cause(before, after explain.Explanation, change *Change) (at origin.At, inOld bool) {
 	o, n := firstDifference(answers(before.Steps), answers(after.Steps))
-	for _, s := range []differing{{n, false}, {o, true}} {
-		if s.isRow() {
+	sides := []differing{{n, false, before.Steps}, {o, true, after.Steps}}
+	for _, s := range sides {
+		if s.isRow() && s.wasAsked() {
 			return *s.step.At, s.inOld
 		}
 	}
@@ -52,6 +53,11 @@ func (c *comparison) cause(before, after explain.Explanation, change *Change) (a
 	if at, inOld, ok := c.changedService(); ok {
 		return at, inOld
 	}
+	for _, s := range sides {
+		if s.isRow() {
+			return *s.step.At, s.inOld
+		}
+	}
 	if drafts := slices.Sorted(maps.Values(c.sides[1].setup.Opener.Replace.Names())); len(drafts) > 0 {
 		return origin.At{File: drafts[0]}, false
 	}
@@ -69,7 +75,7 @@ func changedRow(before, after []route.Step) (at origin.At, inOld, ok bool) {
 			}
 			asked, same := false, false
 			for _, other := range side[1] {
-				if other.Op == s.Op && other.Parameter == s.Parameter && other.Key == s.Key {
+				if sameQuestion(other, s) {
 					asked, same = true, same || equal(other.Result, s.Result)
 				}
 			}
@@ -109,11 +115,24 @@ func sameService(m, n config.Service) bool {
 type differing struct {
 	step  *route.Step
 	inOld bool
+	other []route.Step // of the other side
 }
 
 // isRow says whether the step is the answer of a table or of a domain list.
 func (d differing) isRow() bool {
 	return d.step != nil && (d.step.Op == "lookup" || d.step.Op == "classify") && d.step.At != nil && !d.step.At.IsZero()
+}
+
+// wasAsked says whether the other side asked the same question: one that it did not
+// come to is no cause.
+func (d differing) wasAsked() bool {
+	return slices.ContainsFunc(d.other, func(s route.Step) bool { return sameQuestion(s, *d.step) })
+}
+
+// sameQuestion says whether two steps asked for the same. The class is one question to
+// four lists.
+func sameQuestion(a, b route.Step) bool {
+	return a.Op == b.Op && a.Key == b.Key && (a.Op == "classify" || a.Parameter == b.Parameter)
 }
 
 // answers are the steps that gave an answer, or failed.

@@ -271,7 +271,7 @@ func TestPrint(t *testing.T) {
 	r.Unfinished = []string{"names"}
 	r.Print(&b, false)
 	for _, want := range []string{"virtual:1  sales@one.test bob@one.test\n   redirects 2 addresses:\n      all@one.test\n", "now 250 bob@one.test by virtual to /var/vmail/bob/",
-		"the time was over: names", "2 of 1"} {
+		"not examined to the end: names", "2 of 1"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
@@ -310,4 +310,49 @@ func FuzzReadAddresses(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDraftsOfAll: a file of each kind that is read stands in the place of another, and
+// is the cause.
+func TestDraftsOfAll(t *testing.T) {
+	base := sound().with("main.cf", "virtual_alias_domains =", "virtual_alias_domains = {dir}/more\nalias_maps = texthash:{dir}/aliases")
+	base["more"] = "old.test\n"
+	base["aliases"] = "team: :include:{dir}/team\nann: /dev/null\n"
+	base["team"] = "ann@one.test\n"
+	for _, tt := range []struct{ file, draft, address, cause string }{
+		{"more", "old.test\nnew.test\n", "any-other-address@new.test", "draft:2"},
+		{"team", "bob@one.test\n", "team@localhost", "draft"},
+		{"boxes", "bob@one.test bob/\nann@two.test two/ann/\n", "sales@one.test", "boxes:1"},
+		{"master.cf", "smtp inet n - n - - smtpd\n -o smtpd_recipient_restrictions=reject\nvirtual unix - n n - - virtual\n", "ann@one.test", "master.cf:1"},
+	} {
+		t.Run(tt.file, func(t *testing.T) {
+			config := files{"draft": tt.draft, "master.cf": "smtp inet n - n - - smtpd\nvirtual unix - n n - - virtual\nlocal unix - n n - - local\n"}
+			for name, text := range base {
+				config[name] = text
+			}
+			before := config.open(t, setup.Options{})
+			for _, dir := range []string{before.Dir, filepath.Dir(before.Dir)} { // the list is read as default_privs
+				if err := os.Chmod(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			after, err := setup.Open(context.Background(), before.Dir, setup.Options{Replace: map[string]string{
+				filepath.Join(before.Dir, tt.file): filepath.Join(before.Dir, "draft")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer after.Close()
+			r := compare(t, before, after, plan.Options{})
+			if unread := after.Opener.Replace.Unread(); len(unread) > 0 {
+				t.Errorf("not read: %v", unread)
+			}
+			i := slices.IndexFunc(r.Changes, func(c plan.Change) bool { return c.Address == tt.address })
+			if i < 0 {
+				t.Fatalf("no change of %s in %+v", tt.address, r.Changes)
+			}
+			if at := r.Changes[i].Cause.RelativeTo(before.Dir).String(); at != tt.cause {
+				t.Errorf("cause %s, want %s", at, tt.cause)
+			}
+		})
+	}
 }

@@ -23,6 +23,9 @@ func (x *examination) files(ctx context.Context) []finding.Finding {
 	rows(ctx, x.i, func(r row) { f.look(ctx, r) })
 	for _, t := range x.i.Of(ctx, "virtual_mailbox_maps") {
 		for _, rule := range t.Rules {
+			if substitutes(rule.Result) {
+				continue // it is left out, which is said of it
+			}
 			f.paths.rule(row{key: rule.Pattern, value: rule.Result, from: &table.Entry{Places: table.Place(rule.At)}, spec: t.Spec})
 		}
 	}

@@ -108,15 +108,28 @@ func TestPaths(t *testing.T) {
 		{"row that never answers", "", "a@example.org x/\na@example.org ../y/\n", nil},
 		{"another transport", "virtual_transport = discard\n", "a@example.org 1\nb@example.org x/Maildir\n", nil},
 		{"another transport for the domain", "transport_maps = inline:{example.org=discard:}\n", "a@example.org 1\n", nil},
-		{"pattern", slash + "virtual_mailbox_maps = regexp:{dir}/pattern\n", "", []string{"VD401 error pattern:1"}},
+		{"pattern", slash + "virtual_mailbox_maps = regexp:{dir}/pattern\n", "", []string{"VD401 error pattern:2", "VD208 error pattern:1"}},
+		{"pattern for an LMTP server", "virtual_mailbox_maps = regexp:{dir}/pattern\nvirtual_transport = discard:\n", "", nil},
 		{"in main.cf", "virtual_mailbox_maps = inline:{{a@example.org = {dir}/vmail/a/}}\n", "", []string{"VD401 error main.cf:11"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.write("pattern", "/^(.*)@example.org$/ example.org/$1/Maildir\n")
+			w.write("pattern", "/^(.*)@example.org$/ example.org/$1/Maildir\n/^all@example.org$/ all$$/Maildir\n")
 			want(t, c.name, w.examine(room(), w.open(c.more, c.boxes)), c.want...)
 		})
 	}
+}
+
+// TestRuleOfAnAddress says of an address that the pattern that accepts it is left out
+// when mail is delivered.
+func TestRuleOfAnAddress(t *testing.T) {
+	w := newWorld(t)
+	w.write("pattern", "/^a@/ a/\n/^(b+)@/ $1/\n/^(c)@/ ${1}/\n")
+	i := w.open("virtual_mailbox_maps = pcre:{dir}/pattern\n", "")
+	want(t, "all", w.examine(room(), i), "VD208 error pattern:2", "VD208 error pattern:3")
+	want(t, "a", w.address(room(), i, "a@example.org"))
+	want(t, "b", w.address(room(), i, "b@example.org"), "VD208 error pattern:2")
+	want(t, "unknown", w.address(room(), i, "d@example.org"))
 }
 
 func TestManyRowsShareAFinding(t *testing.T) {

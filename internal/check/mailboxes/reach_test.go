@@ -179,7 +179,7 @@ func TestBlocked(t *testing.T) {
 			check(w.t, os.Symlink(w.path("disk"), w.path("vmail")))
 		}, box, "", ""},
 		{"mbox", func(*world) {}, "a@example.org a\n", "", ""},
-		{"mbox without its directory", func(*world) {}, "a@example.org example.org/a\n", "VD402 info mailboxes:1", "{dir}/vmail/example.org does not exist"},
+		{"mbox without its directory", func(*world) {}, "a@example.org example.org/a\n", "VD402 error mailboxes:1", "{dir}/vmail/example.org does not exist"},
 		{"mbox not writable", func(w *world) {
 			w.write("vmail/a", "")
 			w.own("vmail/a")

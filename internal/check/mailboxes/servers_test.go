@@ -74,6 +74,35 @@ func TestServicesOfMaster(t *testing.T) {
 	}
 }
 
+// TestConfined has a service that Postfix would run with queue_directory as its root.
+func TestConfined(t *testing.T) {
+	const postfix = "compatibility = postfix\n"
+	for _, c := range []struct {
+		name, chroot, more, near string
+		want                     []string
+		fix                      string
+	}{
+		{"outside", "y", postfix, "{dir}/run/lmtp", []string{"VD403 error main.cf:12"}, "write n in the field chroot of lmtp"},
+		{"outside, for Postern", "y", "", "{dir}/run/lmtp", nil, ""},
+		{"outside, not confined", "n", postfix, "{dir}/run/lmtp", nil, ""},
+		{"by default", "-", postfix, "{dir}/run/lmtp", nil, ""},
+		{"relative", "y", postfix, "private/lmtp", nil, ""},
+		{"inside, but absolute", "y", postfix, "{dir}/spool/private/lmtp", []string{"VD403 error main.cf:12"}, "write lmtp:unix:private/lmtp"},
+	} {
+		w := newWorld(t)
+		w.mkdir("run", 0o755)
+		for _, path := range []string{"run/lmtp", "spool/private/lmtp"} {
+			startLMTP(t, "unix", w.path(path), map[string]string{"*": "250 2.1.5 Ok"})
+		}
+		w.write("master.cf", "smtp inet n - n - - smtpd\nlmtp unix - - "+c.chroot+" - - lmtp\n")
+		got := w.examine(room(), w.open(c.more+"virtual_transport = lmtp:unix:"+c.near+"\n", john))
+		want(t, c.name, got, c.want...)
+		if len(got) > 0 && !strings.Contains(got[0].Fix, c.fix) {
+			t.Errorf("%s: fix %q, want %q in it", c.name, got[0].Fix, c.fix)
+		}
+	}
+}
+
 // stale makes a socket at which nobody listens.
 func stale(t *testing.T, path string) {
 	t.Helper()

@@ -168,6 +168,11 @@ dns_servers = `+server.Addr+"\n")
 	want(t, "asked", follow(t, Room{}, i, "jack@example.net"), "VD104 error main.cf:7")
 	want(t, "forwarded", follow(t, Room{}, i, "info@example.org"), "VD104 error main.cf:9")
 	want(t, "foreign", follow(t, Room{}, i, "a@elsewhere.example"))
+	for _, f := range follow(t, Room{}, i, "jack@example.net") {
+		if len(f.At) != 1 {
+			t.Errorf("%s has the places %v", f.Code, f.At)
+		}
+	}
 }
 
 func TestNobodyIsAskedUnwanted(t *testing.T) {
@@ -223,7 +228,12 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := open(t, "myhostname = mail.silent.test\nvirtual_mailbox_domains = example.com\n")
-	want(t, "silent", examine(t, Room{Always: true, Resolver: client}, i))
+	var told []string
+	want(t, "silent", examine(t, Room{Always: true, Resolver: client, Unanswered: func(servers string) { told = append(told, servers) }}, i))
+	want(t, "silent, and nobody wants to know", examine(t, Room{Always: true, Resolver: client}, i))
+	if !slices.Equal(told, []string{"the servers of /etc/resolv.conf"}) {
+		t.Errorf("told of %q", told)
+	}
 	for _, q := range server.Asked() {
 		if !strings.HasPrefix(q, "mail.silent.test ") {
 			t.Errorf("asked for %q", q)

@@ -26,41 +26,26 @@ import (
 const soon = 14 * 24 * time.Hour
 
 // certificates reports what is wrong with the certificates that main.cf and
-// master.cf name (VD509). One of a service without TLS is never shown to anybody: only
-// that it cannot be used is worth a warning.
+// master.cf name (VD509), also where TLS is off: who writes one means it.
 func (x *examination) certificates(ctx context.Context) {
-	var shown, idle []service
+	x.certificatesOf(x.settings, "smtpd_tls_", x.settings.String("myhostname"))
 	for _, m := range x.services {
-		switch {
-		case m.Command != "smtpd":
-		case hasTLS(m):
-			shown = append(shown, m)
-		default:
-			idle = append(idle, m)
+		switch m.Command {
+		case "smtpd":
+			x.certificatesOf(m.settings, "smtpd_tls_", m.settings.String("myhostname"))
+		case "smtp", "lmtp":
+			x.certificatesOf(m.settings, m.Command+"_tls_", "")
 		}
 	}
-	for _, m := range shown {
-		x.certificatesOf(m.settings, "smtpd_tls_", m.settings.String("myhostname"), false)
-	}
-	for _, m := range idle {
-		x.certificatesOf(m.settings, "smtpd_tls_", m.settings.String("myhostname"), true)
-	}
-	for _, m := range x.services {
-		if m.Command == "smtp" || m.Command == "lmtp" {
-			x.certificatesOf(m.settings, m.Command+"_tls_", "", false)
-		}
-	}
-	if len(shown) > 0 {
-		x.namedCertificates(ctx)
-	}
+	x.namedCertificates(ctx)
 }
 
 // certificatesOf looks at the files of one set of parameters. name is the server's
-// own name, "" for a client, whose name does not matter. idle: nobody is shown them.
-func (x *examination) certificatesOf(s *config.Settings, prefix, name string, idle bool) {
+// own name, "" for a client, whose name does not matter.
+func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
 	if v := s.Value(prefix + "chain_files"); v.Text != "" && v.Text != "none" {
 		for _, file := range syntax.Split(v.Text, syntax.Separators) {
-			x.certificate(certificate{prefix + "chain_files", v.At, name, tlsconf.Server{ChainFiles: []string{file}, ChainName: prefix + "chain_files"}, []string{file}, idle})
+			x.certificate(certificate{prefix + "chain_files", v.At, name, tlsconf.Server{ChainFiles: []string{file}, ChainName: prefix + "chain_files"}, []string{file}})
 		}
 		return
 	}
@@ -75,7 +60,7 @@ func (x *examination) certificatesOf(s *config.Settings, prefix, name string, id
 		if key.Text != "" && key.Text != v.Text {
 			files = append(files, key.Text)
 		}
-		x.certificate(certificate{parameter, v.At, name, tlsconf.Server{Pairs: []tlsconf.Pair{pair}}, files, idle})
+		x.certificate(certificate{parameter, v.At, name, tlsconf.Server{Pairs: []tlsconf.Pair{pair}}, files})
 	}
 }
 
@@ -86,7 +71,6 @@ type certificate struct {
 	name      string // that must be covered, "": any will do
 	server    tlsconf.Server
 	files     []string
-	idle      bool // nobody is shown it
 }
 
 // certificate reads one and judges it.
@@ -100,19 +84,13 @@ func (x *examination) certificate(c certificate) {
 		}
 	}
 	if err != nil {
-		severity := finding.Error
-		if c.idle {
-			severity = finding.Warning
-		}
-		x.report(finding.Finding{Code: "VD509", Severity: severity, At: []origin.At{c.at},
+		x.report(finding.Finding{Code: "VD509", Severity: finding.Error, At: []origin.At{c.at},
 			Message: fmt.Sprintf("the certificate cannot be used: %v", err),
 			Fix:     fmt.Sprintf("let %s and its key name readable PEM files that belong together: %s", c.parameter, strings.Join(c.files, ", "))})
 		return
 	}
 	for _, cert := range certs {
-		if !c.idle {
-			x.judge(c, cert)
-		}
+		x.judge(c, cert)
 	}
 }
 

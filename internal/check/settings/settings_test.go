@@ -209,6 +209,11 @@ func TestRelay(t *testing.T) {
 		{"service", head + "-- master.cf --\nsmtp inet n - n - - smtpd\n2525 inet n - n - - smtpd -o { smtpd_relay_restrictions = permit, reject }\n", []string{"VD510 error master.cf:2"}},
 		{"behind a filter", head + "-- master.cf --\n127.0.0.1:10025 inet n - n - - smtpd -o smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit,reject\n", nil},
 		{"behind postscreen", head + "-- master.cf --\nsmtp inet n - n - 1 postscreen\nsmtpd pass - - n - - smtpd -o { smtpd_relay_restrictions = permit, reject }\n", []string{"VD510 error master.cf:2"}},
+		{"every domain to relay for", head + "relay_domains = static:ALL\n", []string{"VD510 error " + at(2)}},
+		{"every domain by a pattern", head + "relay_domains = a.test, regexp:{dir}/r\n-- r --\n/./ x\n", []string{"VD510 error r:1"}},
+		{"every domain of some clients", head + "relay_domains = static:ALL\nsmtpd_relay_restrictions = permit_mynetworks, reject\n", nil},
+		{"every subdomain", head + "relay_domains = regexp:{dir}/r\n-- r --\n/\\.a\\.test$/ x\n", nil},
+		{"every domain of a null client", head + "relay_domains = static:ALL\n-- master.cf --\n127.0.0.1:25 inet n - n - - smtpd\n", nil},
 		{"loopback only", head + "inet_interfaces = loopback-only\nsmtpd_relay_restrictions = permit, reject\n", []string{"VD310 warning " + at(2)}},
 	})
 }
@@ -290,12 +295,17 @@ func TestCertificates(t *testing.T) {
 			cert, _ := os.ReadFile(filepath.Join(dir, "cert.pem"))
 			os.WriteFile(filepath.Join(dir, "chain.pem"), append(key, cert...), 0o600)
 		}, []string{"VD509 error " + at(2)}},
-		{"of a service", "-- main.cf --\n-- master.cf --\nsmtp inet n - n - - smtpd\n2525 inet n - n - - smtpd -o smtpd_tls_cert_file={dir}/cert.pem -o smtpd_tls_key_file={dir}/key.pem\n",
+		{"of a service", "-- main.cf --\n-- master.cf --\nsmtp inet n - n - - smtpd\n2525 inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_tls_cert_file={dir}/cert.pem -o smtpd_tls_key_file={dir}/key.pem\n",
 			"mail.example.net", -1, nil, []string{"VD509 error master.cf:2"}},
+		{"without TLS", "-- main.cf --\nsmtpd_tls_security_level = none\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem\n", "mail.example.net", -1, nil, []string{"VD509 error " + at(2)}},
+		{"without TLS, spoilt", "-- main.cf --\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem\n", "mail.example.net", 90,
+			func(dir string) { spoil(dir, "cert.pem") }, []string{"VD509 error " + at(1)}},
+		{"TLS on one port", "-- main.cf --\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem\n-- master.cf --\nsmtp inet n - n - - smtpd\n" +
+			"2525 inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n", "mail.example.net", -1, nil, []string{"VD509 error " + at(1)}},
 		{"of a client", "-- main.cf --\nsmtp_tls_cert_file = {dir}/cert.pem\nsmtp_tls_key_file = {dir}/key.pem\n", "another.example.net", -1, nil, []string{"VD509 error " + at(1)}},
-		{"for a name", "-- main.cf --\ntls_server_sni_maps = texthash:{dir}/sni\n-- sni --\nmx.example.test {dir}/key.pem {dir}/cert.pem\nmail.example.net {dir}/key.pem {dir}/cert.pem\n",
+		{"for a name", "-- main.cf --\nsmtpd_tls_security_level = may\ntls_server_sni_maps = texthash:{dir}/sni\n-- sni --\nmx.example.test {dir}/key.pem {dir}/cert.pem\nmail.example.net {dir}/key.pem {dir}/cert.pem\n",
 			"mail.example.net", 90, nil, []string{"VD509 warning sni:1"}},
-		{"for a name, gone", "-- main.cf --\ntls_server_sni_maps = texthash:{dir}/sni\n-- sni --\nmail.example.net {dir}/gone.pem\n", "mail.example.net", 90, nil, []string{"VD509 error sni:1"}},
+		{"for a name, gone", "-- main.cf --\nsmtpd_tls_security_level = may\ntls_server_sni_maps = texthash:{dir}/sni\n-- sni --\nmail.example.net {dir}/gone.pem\n", "mail.example.net", 90, nil, []string{"VD509 error sni:1"}},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.name, ",", ""), func(t *testing.T) {
@@ -317,12 +327,12 @@ func TestPrivateKeyOfAnother(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root may read everything")
 	}
-	dir := build(t, "-- main.cf --\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem\n")
+	dir := build(t, "-- main.cf --\nsmtpd_use_tls = yes\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem\n")
 	certify(t, dir, "mail.example.net", 10)
 	if err := os.Chmod(filepath.Join(dir, "key.pem"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"VD509 warning " + at(1)}, examine(t, dir)); diff != "" {
+	if diff := cmp.Diff([]string{"VD509 warning " + at(2)}, examine(t, dir)); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }

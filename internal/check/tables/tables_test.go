@@ -371,6 +371,54 @@ func TestReadablePassword(t *testing.T) {
 	}
 }
 
+// TestReadableURI is the same for a password in the URI of a server.
+func TestReadableURI(t *testing.T) {
+	h := build(t, "-- main.cf --\nvirtual_alias_maps = pgsql:{dir}/v.cf\n-- v.cf --\nhosts = postgresql://u:s3cret@127.0.0.1:1/mail\nquery = SELECT a FROM t WHERE k='%s'\n")
+	if err := os.Chmod(filepath.Join(h.dir, "v.cf"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"VD306 error v.cf:1", "VD515 warning v.cf:1"}, h.examine()); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
+// TestUnusableItems has words of lists that fail.
+func TestUnusableItems(t *testing.T) {
+	for _, c := range []struct{ list, want, fix string }{
+		{"mynetworks = 127.0.0.0/8 ::1/128", "VD307 error " + at(1) + " [::1]/128", "write [::1]/128 in mynetworks"},
+		{"mynetworks = ::1", "VD307 error " + at(1) + " [::1]", "write [::1] in mynetworks"},
+		{"mynetworks = fd00::1/8", "VD307 error " + at(1) + " [fd00::]/8", "write [fd00::]/8 in mynetworks"},
+		{"mynetworks = ::/0", "VD307 error " + at(1) + " [::1]/128", "which is this host"},
+		{"mynetworks = 2001:db8::/200", "VD307 error " + at(1) + " [2001:db8::]", "write [2001:db8::] in mynetworks"},
+		{"mynetworks = 10.0.0.1/8", "VD307 error " + at(1) + " 10.0.0.0/8 10.0.0.1", "write 10.0.0.1 in mynetworks for the one host, or 10.0.0.0/8"},
+		{"mynetworks = [fd00::1]/8", "VD307 error " + at(1) + " [fd00::]/8 [fd00::1]", "write [fd00::1] in mynetworks for the one host, or [fd00::]/8"},
+		{"mynetworks = 10.0.0.0/40", "VD307 error " + at(1), "write an address or a network in the place of 10.0.0.0/40"},
+		{"virtual_alias_domains = :x", "VD307 error " + at(1), "write type:name in virtual_alias_domains"},
+		{"virtual_alias_domains = a.test !", "VD307 error " + at(1), "in virtual_alias_domains, or take it out"},
+		{"mynetworks = [::1]/128 127.0.0.0/8", "", ""},
+	} {
+		h := build(t, "-- main.cf --\n"+c.list+"\n")
+		var fixes []string
+		got := h.lines(func(report finding.Report) {
+			Examine(t.Context(), inventory.New(h.open()), func(f finding.Finding) { fixes = append(fixes, f.Fix); report(f) })
+		})
+		if strings.Join(got, ", ") != c.want || !strings.Contains(strings.Join(fixes, ", "), c.fix) {
+			t.Errorf("%s: got %q, fix %q, want %q, %q", c.list, got, fixes, c.want, c.fix)
+		}
+	}
+}
+
+// TestOneCauseOfNoIndex holds that a missing index is not a failing lookup as well.
+func TestOneCauseOfNoIndex(t *testing.T) {
+	h := build(t, "-- main.cf --\ncompatibility = postfix\nvirtual_alias_domains = hash:{dir}/v\nvirtual_alias_maps = proxy:hash:{dir}/v\n-- v --\na@example.test c@d.test\nexample.test x\n")
+	if diff := cmp.Diff([]string{"VD301 error v.db", "VD303 info " + at(2)}, h.examine()); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"VD301 error v.db"}, h.address("a@example.test")); diff != "" {
+		t.Errorf("findings for an address (-want +got):\n%s", diff)
+	}
+}
+
 func TestAddress(t *testing.T) {
 	const base = "virtual_alias_domains = example.test\n"
 	const db = "-- v.cf --\ndbpath = {dir}/mail.db\nquery = SELECT a FROM t WHERE k='%s'\n"

@@ -51,6 +51,38 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
+// TestShown holds what is shown of a line, and what of a URI.
+func TestShown(t *testing.T) {
+	for _, c := range []struct{ name, line, want string }{
+		{"password", "password = S3cret", "x_password = ..."},
+		{"hosts", "hosts = a b", "hosts = a b"},
+		{"hosts", "hosts = postgresql://h/d?sslmode=require", "hosts = postgresql://h/d?sslmode=require"},
+		{"hosts", "hosts = postgresql://u:a b@h/d", "x_hosts = ..."},
+		{"hosts", "hosts = postgresql://h/d?password=a", "x_hosts = ..."},
+	} {
+		if got := shown(c.name, "x_"+c.name, c.line); got != c.want {
+			t.Errorf("shown(%q) = %q, want %q", c.line, got, c.want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":                                   "",
+		"a@b: c":                             "a@b: c",
+		"x://":                               "x://",
+		"ldap://h/ for a@b":                  "ldap://h/ for a@b",
+		"x://u@h":                            "x://u@h",
+		"x://u:p@h, y://v:q@r@i z":           "x://u:...@h, y://v:...@i z",
+		"'x://h/d?password=p&a=b' password=": "'x://h/d?password=...&a=b' password=",
+		"x://h/?password=p":                  "x://h/?password=...",
+	} {
+		if got := WithoutPasswords(in); got != want {
+			t.Errorf("WithoutPasswords(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if !HasPassword("bind_pw", "x") || HasPassword("bind_pw", "") || !HasPassword("hosts", "x://u:p@h") || HasPassword("hosts", "x://u@h") {
+		t.Error("HasPassword")
+	}
+}
+
 // lines is a log.
 type lines []string
 
