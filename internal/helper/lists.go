@@ -197,6 +197,10 @@ func (s *search) in(kind string, m members, owner int) bool {
 		if !ok || !path.IsAbs(file) || !s.first(file, owner) {
 			continue
 		}
+		if s.spent += fileCost; s.spent >= maxSearch { // also who only names files has to stop
+			s.cut = true
+			return false
+		}
 		f := s.include(file, owner)
 		if f.reader.UID == s.want && s.is(kind, member) {
 			return true

@@ -112,7 +112,7 @@ func (f *textFile) refresh(name string, use textUse) {
 	if err != nil {
 		return
 	}
-	content, err := text.Parse(name, data, text.Options{Alias: use == forAliases, Fold: true})
+	content, err := text.Parse(name, data, text.Options{Alias: use == forAliases, Loose: true, Fold: true})
 	if err != nil {
 		return
 	}

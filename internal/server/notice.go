@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"postern/internal/address"
 	"postern/internal/config"
@@ -49,8 +51,38 @@ func noticesOf(v *config.Settings) map[string]bool {
 	return wanted
 }
 
+// ownFaults are the classes of which every session may have an error for one and the same
+// reason, a table that fails: the postmaster is told of one session a minute.
+var ownFaults = []string{"data", "software"}
+
+// sparing lets a notice of each class pass once in a while.
+type sparing struct {
+	mu   sync.Mutex
+	told map[string]time.Time
+}
+
+// lets reports whether a notice of that class may be sent now.
+func (p *sparing) lets(class string, now time.Time) bool {
+	if !slices.Contains(ownFaults, class) {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last, ok := p.told[class]; ok && now.Sub(last) < time.Minute {
+		return false
+	}
+	if p.told == nil {
+		p.told = map[string]time.Time{}
+	}
+	p.told[class] = now
+	return true
+}
+
 // noteSession tells the postmaster of a session that went wrong.
 func (s *Server) noteSession(ctx context.Context, v *config.Settings, n smtpd.Notice) {
+	if !s.told.lets(n.Class, time.Now()) {
+		return
+	}
 	to := complete(v, v.String("error_notice_recipient"))
 	s.tellPostmaster(ctx, to, sessionNotice(v, to, n), fmt.Sprintf("errors of class %s from %s", n.Class, n.Client))
 }

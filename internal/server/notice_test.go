@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/smtpd"
 )
@@ -81,6 +82,20 @@ func TestSessionNoticeText(t *testing.T) {
 	for _, part := range []string{"errors from j?rgen.example[unknown]\n", "\n In:  j?rgen\n", "\nSession aborted, reason: lost connection after DATA\n"} {
 		if !strings.Contains(text, part) {
 			t.Errorf("no %q in:\n%s", part, text)
+		}
+	}
+}
+
+func TestSparing(t *testing.T) {
+	var p sparing
+	at := func(seconds int) time.Time { return time.Unix(1e9, 0).Add(time.Duration(seconds) * time.Second) }
+	for _, test := range []struct {
+		class   string
+		seconds int
+		want    bool
+	}{{"software", 0, true}, {"software", 59, false}, {"data", 59, true}, {"software", 60, true}, {"policy", 61, true}, {"policy", 61, true}} {
+		if got := p.lets(test.class, at(test.seconds)); got != test.want {
+			t.Errorf("%s after %d s: %v, want %v", test.class, test.seconds, got, test.want)
 		}
 	}
 }

@@ -81,6 +81,7 @@ type Server struct {
 	stop     context.CancelFunc
 
 	shortage  shortage // of space
+	told      sparing  // of sessions that went wrong
 	listening *listeners
 	reloading sync.Mutex
 }

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/smtp"
@@ -46,23 +47,34 @@ const (
 )
 
 // transcript is what was said in a session, as far as the postmaster wants to hear
-// of it. A nil transcript keeps nothing.
+// of it.
 type transcript struct {
-	wanted map[string]bool // of notify_classes
-	class  string          // of the first error that is wanted
+	tell   func(context.Context, Notice) // of the profile that the session began with
+	wanted map[string]bool               // of notify_classes
+	secret bool                          // somebody is logging in
+	class  string                        // of the first error that is wanted
 	head   []string
 	tail   []string // a ring, once it is full
 	more   int      // lines behind head
 }
 
-// say keeps a line. Who logs in is kept, but not how.
+// hear keeps a command. That somebody logs in is kept, but not how: neither what
+// stands behind AUTH, nor the lines after it, which may be answers to a question that was
+// never asked, up to the next command.
+func (t *transcript) hear(text string) {
+	switch verb, _ := smtp.SplitCommand(text); {
+	case verb == "AUTH":
+		text, t.secret = "AUTH ...", true
+	case t.secret && !slices.Contains(commandNames[:], strings.ToLower(verb)):
+		text = "..."
+	default:
+		t.secret = false
+	}
+	t.say(" In:  ", text)
+}
+
+// say keeps a line.
 func (t *transcript) say(prefix, text string) {
-	if t == nil {
-		return
-	}
-	if len(text) >= 5 && strings.EqualFold(text[:5], "AUTH ") {
-		text = "AUTH ..."
-	}
 	for line := range strings.SplitSeq(strings.TrimRight(text, "\r\n"), "\n") {
 		line = strings.TrimRight(line, "\r")
 		if len(line) > transcriptLine {
@@ -84,7 +96,7 @@ func (t *transcript) say(prefix, text string) {
 
 // note keeps the class of an error, if it is the first that is wanted.
 func (t *transcript) note(class string) {
-	if t != nil && t.class == "" && t.wanted[class] {
+	if t.class == "" && t.wanted[class] {
 		t.class = class
 	}
 }
@@ -103,7 +115,7 @@ func (t *transcript) lines() []string {
 // listen begins the transcript of a session.
 func (ss *session) listen() {
 	if ss.profile.Notice != nil && len(ss.config().NotifyClasses) > 0 {
-		ss.transcript = &transcript{wanted: ss.config().NotifyClasses}
+		ss.transcript = &transcript{tell: ss.profile.Notice, wanted: ss.config().NotifyClasses}
 	}
 }
 
@@ -117,5 +129,5 @@ func (ss *session) notify(ctx context.Context, end error) {
 	if end != errQuit {
 		n.Aborted = "lost connection after " + ss.where
 	}
-	ss.profile.Notice(context.WithoutCancel(ctx), n)
+	t.tell(context.WithoutCancel(ctx), n)
 }

@@ -41,9 +41,11 @@ func TestNoticeClass(t *testing.T) {
 // are cut, and nobody's password is kept.
 func TestTranscript(t *testing.T) {
 	short := &transcript{}
-	short.say(" In:  ", "auth PLAIN c2VjcmV0")
+	for _, line := range []string{" auth\tPLAIN c2VjcmV0", "c2VjcmV0", "rset", "c2VjcmV0"} {
+		short.hear(line)
+	}
 	short.say(" Out: ", "250-a\n250 b\x07")
-	want := []string{" In:  AUTH ...", " Out: 250-a", " Out: 250 b?"}
+	want := []string{" In:  AUTH ...", " In:  ...", " In:  rset", " In:  c2VjcmV0", " Out: 250-a", " Out: 250 b?"}
 	if diff := cmp.Diff(want, short.lines()); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
@@ -61,9 +63,6 @@ func TestTranscript(t *testing.T) {
 			t.Errorf("a line of %d octets", len(line))
 		}
 	}
-	var none *transcript
-	none.say("", "x")
-	none.note("policy")
 }
 
 // TestNotices: the postmaster is told at the end of a session in which something of
@@ -117,4 +116,26 @@ func TestNotices(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNoticeAfterReload: who was to be told when the session began is told at its end,
+// whatever a reload has made of it meanwhile.
+func TestNoticeAfterReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse()
+		h.config.NotifyClasses = map[string]bool{"protocol": true}
+		told := 0
+		h.swap(&Profile{Config: &h.config, Policy: &h.policy, Intake: &h.intake, Notice: func(context.Context, Notice) { told++ }})
+		p := h.connect(t)
+		go func() { _, _ = io.Copy(io.Discard, p.Conn) }()
+		p.send("RUBBISH\r\n")
+		synctest.Wait()
+		quiet := DefaultConfig("mx.host.example")
+		h.swap(&Profile{Config: &quiet, Policy: &h.policy, Intake: &h.intake})
+		p.send("NOOP\r\nQUIT\r\n")
+		<-p.over
+		if told != 1 {
+			t.Errorf("told %d times, want once", told)
+		}
+	})
 }

@@ -170,7 +170,7 @@ func (ss *session) next(ctx context.Context) error {
 		ss.profile = ss.server.Profile()
 	}
 	if ss.transcript != nil {
-		ss.transcript.say(" In:  ", string(line.Text))
+		ss.transcript.hear(string(line.Text))
 	}
 	if line.BareLF && ss.bareNewline() == smtp.BareNewlineReject {
 		ss.logAction("reject", ss.where, "bare <LF> received", nil)

@@ -80,16 +80,22 @@ func (x *examination) local(j *judge, box *route.Mailbox) (finding.Finding, bool
 	}
 	f := finding.Finding{Code: "VD402", Severity: finding.Error, At: oneAt(x.i.Setup.Settings.Value(parameter).At)}
 	who := fmt.Sprintf("%s (uid %d, gid %d)", box.User, box.UID, box.GID)
+	f.Message, f.Fix = o.ofUser(box.User)
+	f.Message = fmt.Sprintf("the mailbox %s of %s cannot be %s; the way is %s", box.Display(), who, f.Message, o.way.String())
+	return f, true
+}
+
+// ofUser says what keeps mail from a system user, what becomes of the mail, and the
+// cure. local(8) returns what cannot be opened, and keeps what it will not write to.
+func (o *obstacle) ofUser(user string) (message, fix string) {
 	switch o.why {
 	case baseMissing, parentAbsent:
-		f.Message = fmt.Sprintf("the mailbox %s of %s cannot be made: %s does not exist; the way is %s", box.Display(), who, o.path, o.way.String())
-		f.Fix = "make the directory " + o.path
+		return "made: " + o.path + " does not exist: mail is returned", "make the directory " + o.path
 	case noSearch, noWrite:
-		f.Message = fmt.Sprintf("the mailbox %s of %s cannot be written: %s denies it; the way is %s", box.Display(), who, o.path, o.way.String())
-		f.Fix = fmt.Sprintf("let %s write there: chown %s %s", box.User, box.User, o.path)
+		return "written: " + o.path + " denies it: mail is returned", fmt.Sprintf("let %s write there: chown %s %s", user, user, o.path)
+	case notDirectory:
+		return "written: " + o.path + " is in the way: mail is returned", "move " + o.path + " away"
 	default:
-		f.Message = fmt.Sprintf("the mailbox %s of %s cannot be written: %s is in the way; the way is %s", box.Display(), who, o.path, o.way.String())
-		f.Fix = "move " + o.path + " away, or give it to " + box.User
+		return "written: " + o.path + " is in the way: mail waits", "move " + o.path + " away, or give it to " + user
 	}
-	return f, true
 }

@@ -306,3 +306,18 @@ func TestLocalMailbox(t *testing.T) {
 	box.Base = w.path("spool")
 	found("of which only that is judged", true)
 }
+
+// TestLocalFate: mail of a system user is returned where a mailbox cannot be opened, and
+// waits where it is refused for its owner.
+func TestLocalFate(t *testing.T) {
+	for why, fate := range map[trouble]string{
+		baseMissing: "is returned", parentAbsent: "is returned", noSearch: "is returned", noWrite: "is returned",
+		notDirectory: "is returned", notOwner: "waits", leavesBase: "waits",
+	} {
+		o := obstacle{why: why, path: "/home/john/Maildir"}
+		message, fix := o.ofUser("john")
+		if !strings.HasSuffix(message, ": mail "+fate) || !strings.Contains(fix, o.path) {
+			t.Errorf("%d: %q, %q, want mail that %s", why, message, fix, fate)
+		}
+	}
+}

@@ -74,7 +74,7 @@ func (f *mboxFile) isPart(at, size int64, from []byte) (bool, error) {
 		if first {
 			text = bytes.TrimLeft(text, "\n")
 			if len(text) < len(from) {
-				return bytes.HasPrefix(from, text), nil
+				return at+int64(len(piece)) == size && bytes.HasPrefix(from, text), nil
 			}
 			if !bytes.HasPrefix(text, from) {
 				return false, nil
@@ -95,6 +95,17 @@ func (f *mboxFile) isPart(at, size int64, from []byte) (bool, error) {
 	return false, nil
 }
 
+// isFromLine reports whether a text begins with a From line as programs write it, with
+// a weekday behind the sender: behind a '>' it may be that a part of ours ended there.
+func isFromLine(text []byte) bool {
+	line, _, _ := bytes.Cut(text[:min(len(text), searchedFrom)], []byte("\n"))
+	words := bytes.Fields(line)
+	return len(words) > 2 && bytes.Contains([]byte("Mon Tue Wed Thu Fri Sat Sun"), words[2])
+}
+
+// searchedFrom bounds how much is looked at for a From line.
+const searchedFrom = 1 << 10
+
 // hasFrom reports whether there is a "From " in the text that is not quoted. before is
 // the octet in front of the text.
 func hasFrom(before byte, text []byte) bool {
@@ -107,7 +118,7 @@ func hasFrom(before byte, text []byte) bool {
 		if at > 0 {
 			before = text[at-1]
 		}
-		if before != '>' {
+		if before != '>' || isFromLine(text[at:]) {
 			return true
 		}
 		at += len(fromWord)

@@ -73,6 +73,7 @@ func TestMarkOfOthers(t *testing.T) {
 		{"appended behind the part", other + died + "Received: x\n" + other, size + " " + died},
 		{"appended within a line of the part", other + died + "Received: x" + strings.TrimSuffix(other, "\n"), size + " " + died},
 		{"appended in the place of the part", other + strings.TrimSuffix(other, "\n"), size + " " + died},
+		{"appended behind a quote of the part", other + died + "Received: x\n>" + strings.TrimSuffix(other, "\n"), size + " " + died},
 		{"another second", other + strings.Replace(died, ":40 ", ":41 ", 1) + "Received", size + " " + died},
 		{"within a message", other, "10 " + died},
 		{"shorter", other, "100000 " + died},

@@ -200,10 +200,17 @@ func (c *Content) split(text string) (key, value string, kind Kind, complaint st
 		return splitAlias(text)
 	}
 	key, value, kind, complaint = splitRow(text)
-	if c.alias && (kind == AliasFile || strings.HasPrefix(value, ":")) {
+	if c.alias && (kind == AliasFile || kind == NoValue || strings.HasPrefix(value, ":") && !isInclude(value)) {
 		return splitAlias(text)
 	}
 	return key, value, kind, complaint
+}
+
+// isInclude tells the first member of a list of aliases from the colon that an alias
+// file has behind a name.
+func isInclude(value string) bool {
+	const word = ":include:"
+	return len(value) >= len(word) && strings.EqualFold(value[:len(word)], word)
 }
 
 func (c *Content) problem(kind Kind, r row, text string) {
