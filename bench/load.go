@@ -25,11 +25,11 @@ type plan struct {
 	Addr          string
 	Sessions      int    // connections at a time
 	Messages      int    // in all
-	PerConnection int    // messages, or refused recipients
+	PerConnection int    // messages
 	Size          int    // octets of a message
 	Recipient     string // with %d for 0 to Addresses-1, in turn
 	Addresses     int
-	Refused       bool // only RCPT, which must be refused
+	Refused       bool // only RCPT, which must be refused; each session is one connection
 }
 
 // outcome is what the load generator saw.
@@ -83,6 +83,10 @@ func (p plan) run() (outcome, error) {
 	errs := make([]error, p.Sessions)
 	body := p.body()
 	began := time.Now()
+	if p.Refused {
+		err := p.refused()
+		return outcome{Seconds: time.Since(began).Seconds()}, err
+	}
 	for i := range p.Sessions {
 		wg.Go(func() {
 			for errs[i] == nil && next.Load() < int64(p.Messages) {
@@ -142,27 +146,33 @@ func (d *dialogue) expect(code string) error {
 	}
 }
 
-func (p plan) session(next *atomic.Int64, body []byte, waits *[]time.Duration) error {
+// dial begins a dialogue with EHLO.
+func (p plan) dial() (*dialogue, error) {
 	c, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		return nil, err
+	}
+	d := &dialogue{c, bufio.NewReaderSize(c, 1024)}
+	err = c.SetDeadline(time.Now().Add(deadline))
+	if err == nil {
+		err = d.expect("220")
+	}
+	if err == nil {
+		err = d.say("250", "EHLO client.example")
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (p plan) session(next *atomic.Int64, body []byte, waits *[]time.Duration) error {
+	d, err := p.dial()
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(deadline)); err != nil {
-		return err
-	}
-	d := &dialogue{c, bufio.NewReaderSize(c, 1024)}
-	if err := d.expect("220"); err != nil {
-		return err
-	}
-	if err := d.say("250", "EHLO client.example"); err != nil {
-		return err
-	}
-	if p.Refused {
-		if err := d.say("250", "MAIL FROM:<sender@client.example>"); err != nil {
-			return err
-		}
-	}
+	defer d.Close()
 	for range p.PerConnection {
 		n := int(next.Add(1)) - 1
 		if n >= p.Messages {
@@ -175,16 +185,12 @@ func (p plan) session(next *atomic.Int64, body []byte, waits *[]time.Duration) e
 	return d.say("221", "QUIT")
 }
 
-// one sends one message, or one recipient that is refused.
+// one sends one message.
 func (p plan) one(d *dialogue, n int, body []byte, waits *[]time.Duration) error {
-	recipient := fmt.Sprintf(p.Recipient, n%p.Addresses)
-	if p.Refused {
-		return d.say("550", "RCPT TO:<%s>", recipient)
-	}
 	if err := d.say("250", "MAIL FROM:<sender@client.example>"); err != nil {
 		return err
 	}
-	if err := d.say("250", "RCPT TO:<%s>", recipient); err != nil {
+	if err := d.say("250", "RCPT TO:<"+p.Recipient+">", n%p.Addresses); err != nil {
 		return err
 	}
 	if err := d.say("354", "DATA"); err != nil {

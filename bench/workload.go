@@ -27,7 +27,7 @@ var workloads = []workload{
 	{name: "each recipient an alias of 10 mailboxes", unit: "deliveries/s", copies: 10,
 		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "list%d@bench.example", Addresses: boxes / 10}},
 	{name: "unknown recipients refused, one RCPT a write", unit: "replies/s",
-		load:   plan{Sessions: 20, PerConnection: 1000, Recipient: "nobody%d@bench.example", Addresses: boxes, Refused: true},
+		load:   plan{Sessions: 20, Recipient: "nobody%d@bench.example", Addresses: boxes, Refused: true},
 		config: "smtpd_error_sleep_time = 0\nsmtpd_soft_error_limit = 1000000\nsmtpd_hard_error_limit = 1000000\nsmtpd_junk_command_limit = 1000000\n"},
 	{name: "forwarded to an SMTP sink", unit: "messages/s", copies: 1, forward: true,
 		load: plan{Sessions: 20, PerConnection: 100, Size: 4096, Recipient: "box%d@elsewhere.example", Addresses: boxes}},

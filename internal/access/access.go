@@ -114,7 +114,7 @@ type Policy struct {
 	lists map[string][]restriction // by stage parameter
 
 	delayReject           bool
-	relayFirst            bool // smtpd_relay_before_recipient_restrictions
+	rcptStages            []stage // the lists that are asked at RCPT, in order
 	rejectUnlisted        bool
 	rejectUnlistedSender  bool
 	unlistedOff           bool // receive_override_options = no_unknown_recipient_checks
@@ -155,7 +155,7 @@ func New(ctx context.Context, o Options) (*Policy, error) {
 	s := o.Settings
 	p := &Policy{
 		router: o.Router, log: o.Log, own: map[netip.Addr]bool{}, lists: map[string][]restriction{},
-		delayReject: s.Bool("smtpd_delay_reject"), relayFirst: s.Bool("smtpd_relay_before_recipient_restrictions"),
+		delayReject: s.Bool("smtpd_delay_reject"), rcptStages: rcptStages(s),
 		rejectUnlisted:       s.Bool("smtpd_reject_unlisted_recipient"),
 		rejectUnlistedSender: s.Bool("smtpd_reject_unlisted_sender"),
 		nullKey:              s.String("smtpd_null_access_lookup_key"), doubleBounce: s.String("double_bounce_sender"),

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"postern/internal/address"
+	"postern/internal/config"
 	"postern/internal/route"
 	"postern/internal/smtp"
 )
@@ -46,7 +47,8 @@ type evaluation struct {
 	class string // of the list that is being read
 	about about  // set while the result of an access table is read as a list
 
-	listed, senderListed bool // the existence checks were made
+	resolved             *route.Resolution // the recipient, once it was asked for
+	listed, senderListed bool              // the existence checks were made
 	discarded            bool
 	warning              bool // warn_if_reject is in force
 	ifPermit, ifReject   smtp.Reply
@@ -120,7 +122,7 @@ func (p *Policy) Rcpt(ctx context.Context, r *Request, tr *route.Trace) Verdict 
 	if !p.delayReject {
 		e.ifPermit = p.earlier(ctx, r)
 	}
-	for _, s := range p.rcptStages() {
+	for _, s := range p.rcptStages {
 		d := e.list(ctx, s.parameter, s.class)
 		if !d.reply.IsZero() || e.hangup {
 			return e.verdict(d)
@@ -145,13 +147,13 @@ var earlyStages = []stage{
 }
 
 // rcptStages are the lists that are asked at RCPT, in order.
-func (p *Policy) rcptStages() []stage {
+func rcptStages(s *config.Settings) []stage {
 	var order []stage
-	if p.delayReject {
+	if s.Bool("smtpd_delay_reject") {
 		order = append(order, earlyStages...)
 	}
 	relay, rcpt := stage{"smtpd_relay_restrictions", classRecipient}, stage{"smtpd_recipient_restrictions", classRecipient}
-	if p.relayFirst {
+	if s.Bool("smtpd_relay_before_recipient_restrictions") {
 		return append(order, relay, rcpt)
 	}
 	return append(order, rcpt, relay)

@@ -28,7 +28,7 @@ type world struct {
 	policy *access.Policy
 }
 
-func newWorld(t *testing.T, main string) *world {
+func newWorld(t testing.TB, main string) *world {
 	t.Helper()
 	w := routetest.New(t, classes+main)
 	p, err := newPolicy(w)

@@ -229,11 +229,24 @@ func (e *evaluation) authorized(ctx context.Context) (bool, decision) {
 	if !e.req.HasRcpt {
 		return false, dunno
 	}
-	ok, err := e.p.router.Authorized(ctx, e.req.Recipient, e.trace)
+	res, err := e.resolve(ctx)
 	if err != nil {
 		return false, decision{reply: route.FailureReply(e.req.Recipient, classRecipient, err)}
 	}
-	return ok, dunno
+	return e.p.router.Authorized(res), dunno
+}
+
+// resolve resolves the recipient once, however many restrictions ask. A failure is
+// not remembered, and a trace is told of every question.
+func (e *evaluation) resolve(ctx context.Context) (*route.Resolution, error) {
+	if e.resolved != nil && e.trace == nil {
+		return e.resolved, nil
+	}
+	res, err := e.p.router.ResolveGiven(ctx, e.req.Sender, e.req.Recipient, e.trace)
+	if err == nil {
+		e.resolved = &res
+	}
+	return &res, err
 }
 
 func rejectUnlistedRecipient(ctx context.Context, e *evaluation) decision {
@@ -241,7 +254,8 @@ func rejectUnlistedRecipient(ctx context.Context, e *evaluation) decision {
 		return dunno
 	}
 	e.listed = !e.warning
-	return decision{reply: e.p.router.CheckRecipient(ctx, e.req.Sender, e.req.Recipient, e.trace).Reply}
+	res, err := e.resolve(ctx)
+	return decision{reply: e.p.router.CheckResolved(ctx, e.req.Recipient, *res, err, e.trace).Reply}
 }
 
 func rejectUnlistedSender(ctx context.Context, e *evaluation) decision {

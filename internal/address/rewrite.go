@@ -46,10 +46,10 @@ func (r Rewriter) Rewrite(a Address) Address {
 // cutRoute drops "@relay:" of an internal form; Parse and ParseList have done
 // so already.
 func cutRoute(a Address) Address {
-	internal := a.Internal()
-	if internal[0] != '@' {
+	if a.Local != "" && a.Local[0] != '@' {
 		return a
 	}
+	internal := a.Internal()
 	i := strings.IndexByte(internal, ':')
 	if i < 0 || i == len(internal)-1 {
 		return a

@@ -37,7 +37,8 @@ var (
 // any class makes an address exist. In the default class everything does, unless
 // the transport for the sender's mail refuses it.
 func (r *Router) CheckRecipient(ctx context.Context, sender, given address.Address, tr *Trace) Verdict {
-	return r.check(ctx, sender, given, recipientSide, tr)
+	res, err := r.ResolveGiven(ctx, sender, given, tr)
+	return r.CheckResolved(ctx, given, res, err, tr)
 }
 
 // CheckSender is CheckRecipient for the envelope sender
@@ -46,11 +47,22 @@ func (r *Router) CheckSender(ctx context.Context, given address.Address, tr *Tra
 	if given.IsNull() {
 		return Verdict{}
 	}
-	return r.check(ctx, address.Address{}, given, senderSide, tr)
+	res, err := r.ResolveGiven(ctx, address.Address{}, given, tr)
+	return r.check(ctx, given, res, err, senderSide, tr)
 }
 
-func (r *Router) check(ctx context.Context, sender, given address.Address, s side, tr *Trace) Verdict {
-	res, err := r.Resolve(ctx, r.Rewrite(given), sender, tr)
+// ResolveGiven is Resolve for an address as a client wrote it.
+func (r *Router) ResolveGiven(ctx context.Context, sender, given address.Address, tr *Trace) (Resolution, error) {
+	return r.Resolve(ctx, r.Rewrite(given), sender, tr)
+}
+
+// CheckResolved is CheckRecipient for who has asked ResolveGiven already, and what
+// it said.
+func (r *Router) CheckResolved(ctx context.Context, given address.Address, res Resolution, err error, tr *Trace) Verdict {
+	return r.check(ctx, given, res, err, recipientSide, tr)
+}
+
+func (r *Router) check(ctx context.Context, given address.Address, res Resolution, err error, s side, tr *Trace) Verdict {
 	if err != nil {
 		return Verdict{res, FailureReply(given, s.class, err)}
 	}
@@ -221,13 +233,9 @@ func (r *Router) CheckSyntax(ctx context.Context, given address.Address) error {
 	return nil
 }
 
-// Authorized reports whether mail for a recipient may come from anybody: its
+// Authorized reports whether mail for a resolved recipient may come from anybody: its
 // domain is one of ours and the local part does not send it elsewhere
-// (permit_auth_destination). The error is a *Failure or a *SyntaxError.
-func (r *Router) Authorized(ctx context.Context, given address.Address, tr *Trace) (bool, error) {
-	res, err := r.Resolve(ctx, r.Rewrite(given), address.Address{}, tr)
-	if err != nil {
-		return false, err
-	}
-	return res.Class != Default && (!res.Routed || r.p.allowUntrustedRouting), nil
+// (permit_auth_destination).
+func (r *Router) Authorized(res *Resolution) bool {
+	return res.Class != Default && (!res.Routed || r.p.allowUntrustedRouting)
 }

@@ -286,7 +286,8 @@ func TestAuthorized(t *testing.T) {
 	}
 	for _, tt := range tests {
 		w := routetest.New(t, recipients+tt.main)
-		got, err := w.Router.Authorized(context.Background(), parse(t, tt.in), nil)
+		res, err := w.Router.ResolveGiven(context.Background(), address.Address{}, parse(t, tt.in), nil)
+		got := err == nil && w.Router.Authorized(&res)
 		if got != tt.want || (err != nil) != tt.fails {
 			t.Errorf("%s: Authorized(%q) = %v, %v", tt.main, tt.in, got, err)
 		}

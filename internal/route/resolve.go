@@ -73,14 +73,13 @@ func (r *Router) startsWithMinus(a address.Address) bool {
 // remains is itself an address: user%other@here and user@other@here mean
 // user@other. See trivial-rewrite(8).
 func (r *Router) unroute(ctx context.Context, a address.Address, tr *Trace) (address.Address, error) {
-	given := a.Internal()
 	local, domain := a.Local, a.Domain
-	for range len(given) + 100 {
+	for range len(local) + len(domain) + 100 {
 		domain = stripDot(domain)
 		if domain == "" {
 			if rest, ok := strings.CutSuffix(local, "@"); ok {
 				if !r.p.resolveNullDomain && !strings.ContainsAny(rest, routing) {
-					return a, &SyntaxError{given}
+					return a, &SyntaxError{a.Internal()}
 				}
 				local = rest
 			}
@@ -107,7 +106,7 @@ func (r *Router) unroute(ctx context.Context, a address.Address, tr *Trace) (add
 		}
 		domain = r.p.myhostname
 	}
-	return a, &Failure{Address: given, Parameter: "resolve", Err: errors.New("giving up: the address keeps changing")}
+	return a, &Failure{Address: a.Internal(), Parameter: "resolve", Err: errors.New("giving up: the address keeps changing")}
 }
 
 // innerRoute reads a local part that is an address itself. A local part that
@@ -148,19 +147,19 @@ func stripDot(domain string) string {
 // checkDomain refuses domains that cannot exist: bad literals, bad host names,
 // bare addresses. With resolve_numeric_domain a bare address becomes a literal.
 func (r *Router) checkDomain(a address.Address) (address.Address, error) {
-	bad := &SyntaxError{a.Internal()}
+	bad := func() error { return &SyntaxError{a.Internal()} }
 	if strings.HasPrefix(a.Domain, "[") {
 		if _, ok := literal(a.Domain); !ok {
-			return a, bad
+			return a, bad()
 		}
 		return a, nil
 	}
 	if r.p.smtputf8 && !utf8.ValidString(a.Local) {
-		return a, bad
+		return a, bad()
 	}
-	if ip, err := netip.ParseAddr(a.Domain); err == nil {
+	if ip, ok := bareAddress(a.Domain); ok {
 		if !r.p.resolveNumeric {
-			return a, bad
+			return a, bad()
 		}
 		if ip.Is6() {
 			return address.Address{Local: a.Local, Domain: "[IPv6:" + a.Domain + "]"}, nil
@@ -168,9 +167,19 @@ func (r *Router) checkDomain(a address.Address) (address.Address, error) {
 		return address.Address{Local: a.Local, Domain: "[" + a.Domain + "]"}, nil
 	}
 	if !ValidHostname(a.Domain) {
-		return a, bad
+		return a, bad()
 	}
 	return a, nil
+}
+
+// bareAddress reads a network address that stands where a domain should. Only what
+// looks like one is parsed: the error about any other domain would cost more.
+func bareAddress(domain string) (netip.Addr, bool) {
+	if domain == "" || !strings.Contains(domain, ":") && (domain[0] < '0' || domain[0] > '9') {
+		return netip.Addr{}, false
+	}
+	ip, err := netip.ParseAddr(domain)
+	return ip, err == nil
 }
 
 // literal reads an address literal, "[192.0.2.1]" or "[IPv6:2001:db8::1]".

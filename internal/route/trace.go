@@ -60,22 +60,22 @@ func (s Step) MarshalJSON() ([]byte, error) {
 
 // add records a step that has a result.
 func (t *Trace) add(op, parameter, key, result string, at origin.At) {
-	if t == nil {
-		return
+	if t != nil { // so that nothing is allocated without a trace
+		kept := result
+		t.step(op, parameter, key, &kept, at)
 	}
-	s := Step{Op: op, Parameter: parameter, Key: key, Result: &result, Depth: t.depth}
-	if !at.IsZero() {
-		s.At = &at
-	}
-	t.Steps = append(t.Steps, s)
 }
 
 // lookedUp records a question that no table answered; result nil: not found.
 func (t *Trace) lookedUp(parameter, key string, result *string, at origin.At) {
-	if t == nil {
-		return
+	if t != nil {
+		t.step("lookup", parameter, key, result, at)
 	}
-	s := Step{Op: "lookup", Parameter: parameter, Key: key, Result: result, Depth: t.depth}
+}
+
+// step records a step; result nil: not found.
+func (t *Trace) step(op, parameter, key string, result *string, at origin.At) {
+	s := Step{Op: op, Parameter: parameter, Key: key, Result: result, Depth: t.depth}
 	if !at.IsZero() {
 		s.At = &at
 	}

@@ -32,7 +32,7 @@ func (l *List) Items() iter.Seq[Item] {
 			}
 		}
 		for i, it := range l.items {
-			out := Item{Text: bare(it.text), At: it.at, Negated: it.negated, Table: tables[i], Err: failures[i]}
+			out := Item{Text: bare(it.text), At: it.at[0], Negated: it.negated, Table: tables[i], Err: failures[i]}
 			if out.Table == nil && out.Err == nil {
 				out.Text = address.Fold(out.Text)
 			}

@@ -43,7 +43,8 @@ type List struct {
 // item is one word of the list.
 type item struct {
 	text    string
-	at      origin.At
+	folded  string      // text
+	at      []origin.At // one
 	negated bool
 }
 
@@ -105,7 +106,7 @@ func (p *listParser) items(text string, at origin.At, negated bool, depth int) {
 			return
 		}
 		name := bare(word)
-		p.item(name, item{text: word, at: at, negated: negated != ((len(word)-len(name))%2 == 1)}, depth)
+		p.item(name, item{text: word, folded: address.Fold(word), at: []origin.At{at}, negated: negated != ((len(word)-len(name))%2 == 1)}, depth)
 	}
 }
 
@@ -210,7 +211,7 @@ func (p *listParser) fail(it item, network netFamilyMask, reason error) {
 	if name == "" {
 		name = it.text
 	}
-	e := &Error{Table: name, At: it.at, Err: reason}
+	e := &Error{Table: name, At: it.at[0], Err: reason}
 	p.list.runs = append(p.list.runs, run{failure: e, index: p.add(it), network: network})
 	p.errs = append(p.errs, e)
 }

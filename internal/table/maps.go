@@ -49,20 +49,33 @@ func (m *Maps) Find(ctx context.Context, keys iter.Seq[Key], obs Observer) (Foun
 	if m.Empty() {
 		return Found{}, ErrNotFound
 	}
-	for key := range keys {
-		if key.Err != nil {
-			return Found{}, key.Err
-		}
-		found, err := m.find(ctx, key, obs)
-		if errors.Is(err, ErrNotFound) && key.Alt != "" && key.Alt != key.Text {
-			key.Text = key.Alt
-			found, err = m.find(ctx, key, obs)
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return found, err
-		}
+	s := search{m: m, ctx: ctx, obs: obs, err: ErrNotFound}
+	keys(s.try)
+	return s.found, s.err
+}
+
+// search is one search in a Maps. It is one allocation, where a loop over the keys
+// would be one for each of its variables.
+type search struct {
+	m     *Maps
+	ctx   context.Context
+	obs   Observer
+	found Found
+	err   error
+}
+
+// try asks for a key, and reports whether to go on to the next one.
+func (s *search) try(key Key) bool {
+	if key.Err != nil {
+		s.err = key.Err
+		return false
 	}
-	return Found{}, ErrNotFound
+	s.found, s.err = s.m.find(s.ctx, key, s.obs)
+	if errors.Is(s.err, ErrNotFound) && key.Alt != "" && key.Alt != key.Text {
+		key.Text = key.Alt
+		s.found, s.err = s.m.find(s.ctx, key, s.obs)
+	}
+	return errors.Is(s.err, ErrNotFound)
 }
 
 // find asks all tables for key.Text.

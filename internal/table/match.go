@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"postern/internal/address"
-	"postern/internal/origin"
 )
 
 // Empty reports whether the list has no items.
@@ -78,12 +77,11 @@ func (l *List) match(ctx context.Context, q query, obs Observer) (Match, error) 
 		if err != nil {
 			return Match{}, l.problem(r.table.Name(), err)
 		}
-		it := l.items[index]
+		it := &l.items[index]
 		if it.negated {
 			return Match{}, ErrNotFound
 		}
-		m.Item = address.Fold(it.text)
-		m.At = append([]origin.At{it.at}, m.At...)
+		m.Item, m.At = it.folded, append(it.at[:1:1], m.At...)
 		return m, nil
 	}
 	return Match{}, ErrNotFound
