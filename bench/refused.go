@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +46,8 @@ func (p plan) refused() error {
 		defer f.Close()
 	}
 	events := make([]unix.EpollEvent, p.Sessions)
-	for a.answered < p.Messages {
+	began := time.Now()
+	for a.answered < p.Messages && time.Since(began) < deadline {
 		n, err := unix.EpollWait(poll, events, silence)
 		if errors.Is(err, unix.EINTR) {
 			continue
@@ -61,6 +63,9 @@ func (p plan) refused() error {
 				return err
 			}
 		}
+	}
+	if a.answered < p.Messages {
+		return fmt.Errorf("%d of %d recipients were answered in %v", a.answered, p.Messages, deadline)
 	}
 	return nil
 }

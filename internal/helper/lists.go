@@ -72,11 +72,12 @@ const (
 const maxListSize = 4 << 20
 
 // Bounds of one search. The depth is that of package route. What a file
-// costs is its size, and fileCost at least.
+// costs is its size, and fileCost at least; to name one costs namingCost.
 const (
 	maxListDepth = 100       // lists that include one another
 	maxSearch    = 128 << 20 // cost of all lists
 	fileCost     = 4 << 10
+	namingCost   = 256
 	maxForwards  = 10000 // .forward files of a user
 )
 
@@ -194,13 +195,17 @@ func (s *search) in(kind string, m members, owner int) bool {
 			return true
 		}
 		file, ok := strings.CutPrefix(member, includeWord)
-		if !ok || !path.IsAbs(file) || !s.first(file, owner) {
+		if !ok || !path.IsAbs(file) {
 			continue
 		}
-		if s.spent += fileCost; s.spent >= maxSearch { // also who only names files has to stop
+		if s.spent >= maxSearch { // commands may still stand behind the files
 			s.cut = true
-			return false
+			continue
 		}
+		if !s.first(file, owner) {
+			continue
+		}
+		s.spent += namingCost
 		f := s.include(file, owner)
 		if f.reader.UID == s.want && s.is(kind, member) {
 			return true

@@ -194,3 +194,18 @@ func BenchmarkManyLists(b *testing.B) {
 		}
 	}
 }
+
+// TestCommandsBehindNames: what a list says itself counts, however much was looked at
+// before; what it includes no more.
+func TestCommandsBehindNames(t *testing.T) {
+	uid, gid := somebody()
+	p := &Policy{Default: privsep.Identity{UID: uid, GID: gid}}
+	s := p.search(privsep.New(), uid, true, func(_, member string) bool { return member == "|/bin/last" })
+	s.spent = maxSearch
+	if !s.in(kindAlias, members{includeWord + "/none", "|/bin/last"}, 0) {
+		t.Error("the command was not found")
+	}
+	if !s.cut || len(s.next) > 0 {
+		t.Errorf("cut %v, next %v: a list was included behind the bound", s.cut, s.next)
+	}
+}

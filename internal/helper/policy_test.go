@@ -230,7 +230,7 @@ func TestAliases(t *testing.T) {
 	p.Default = privsep.Identity{UID: uid, GID: gid}
 	p.MailToFiles = map[string]bool{"alias": true, "forward": true, "include": true}
 	p.MailToCommands = p.MailToFiles
-	write(t, dir+"/aliases", "# x: |/bin/comment\nlist: \"|/bin/majordomo -l x\", /data/log,\n  :include:"+dir+"/mine,:INCLUDE:"+dir+"/theirs\nfred: jane\n", owner, group)
+	write(t, dir+"/aliases", "# x: |/bin/comment\nlist: \"|/bin/majordomo -l x\", /data/log,\n  :include:"+dir+"/mine,:INCLUDE:"+dir+"/theirs\nfred: jane\ntight:\"|/bin/tight x\", bob\n", owner, group)
 	write(t, dir+"/mine", "|/bin/mine, :include:"+dir+"/mine\n", owner, group)
 	write(t, dir+"/theirs", "|/bin/theirs, /data/theirs\n", other.UID, other.GID)
 	p.Aliases = []string{dir + "/aliases", dir + "/gone"}
@@ -245,6 +245,7 @@ func TestAliases(t *testing.T) {
 	}{
 		{"command", run(mine, "/bin/majordomo", "-l", "x"), nil},
 		{"command in the shell", run(mine, "/bin/sh", "-c", "/bin/majordomo -l x"), nil},
+		{"command of a row without blanks", run(mine, "/bin/tight", "x"), nil},
 		{"other arguments", run(mine, "/bin/majordomo", "-l", "y"), ErrRefused},
 		{"comment", run(mine, "/bin/comment"), ErrRefused},
 		{"include", run(mine, "/bin/mine"), nil},

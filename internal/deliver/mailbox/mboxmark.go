@@ -87,8 +87,8 @@ func (f *mboxFile) isPart(at, size int64, from []byte) (bool, error) {
 		if at+int64(len(piece)) == size {
 			return !bytes.HasSuffix(piece, []byte("\n\n")), nil
 		}
-		// The next piece begins with the end of this one, where a "From " may be cut.
-		keep := len(fromWord) - 1
+		// The next piece begins with the end of this one, where a From line may be cut.
+		keep := len(fromWord) + searchedFrom
 		before = piece[len(piece)-keep-1]
 		at += int64(len(piece) - keep)
 	}
@@ -100,7 +100,7 @@ func (f *mboxFile) isPart(at, size int64, from []byte) (bool, error) {
 func isFromLine(text []byte) bool {
 	line, _, _ := bytes.Cut(text[:min(len(text), searchedFrom)], []byte("\n"))
 	words := bytes.Fields(line)
-	return len(words) > 2 && bytes.Contains([]byte("Mon Tue Wed Thu Fri Sat Sun"), words[2])
+	return len(words) > 2 && len(words[2]) == 3 && bytes.Contains([]byte("Mon Tue Wed Thu Fri Sat Sun"), words[2])
 }
 
 // searchedFrom bounds how much is looked at for a From line.

@@ -199,11 +199,34 @@ func (c *Content) split(text string) (key, value string, kind Kind, complaint st
 	if c.alias && !c.loose {
 		return splitAlias(text)
 	}
+	if c.alias && colonFirst(text) {
+		return splitAlias(text)
+	}
 	key, value, kind, complaint = splitRow(text)
 	if c.alias && (kind == AliasFile || kind == NoValue || strings.HasPrefix(value, ":") && !isInclude(value)) {
 		return splitAlias(text)
 	}
 	return key, value, kind, complaint
+}
+
+// colonFirst reports whether the first word has a colon that is not quoted: the name
+// of an alias ends there, whatever comes before the next blank.
+func colonFirst(text string) bool {
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == ':':
+			return true
+		case strings.IndexByte(blank, c) >= 0:
+			return false
+		}
+	}
+	return false
 }
 
 // isInclude tells the first member of a list of aliases from the colon that an alias

@@ -233,13 +233,13 @@ func BenchmarkLookup(b *testing.B) {
 // that its rows have no colon; a file in the form of aliases(5) works as well.
 func TestTextHashOfAliases(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "aliases")
-	write(t, path, "root john\nhelp: jack, jill\nspaced : x\n\"two words\": y\nweb \"|/bin/program -a:b\"\nstaff  :Include:/lists/staff\nclose:x\n")
+	write(t, path, "root john\nhelp: jack, jill\nspaced : x\n\"two words\": y\nweb \"|/bin/program -a:b\"\nstaff  :Include:/lists/staff\nclose:x\nrun:\"|/bin/p a\", bob\nkeep:/var/mail/box, bob\nin::include:/l, bob\n")
 	tab, err := opener(nil).Open(t.Context(), "texthash:"+path, table.Use{Fold: true, AliasSyntax: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]string{"root": "john", "help": "jack, jill", "spaced": "x", "two words": "y", "web": `"|/bin/program -a:b"`,
-		"staff": ":Include:/lists/staff", "close": "x"} {
+		"staff": ":Include:/lists/staff", "close": "x", "run": `"|/bin/p a", bob`, "keep": "/var/mail/box, bob", "in": ":include:/l, bob"} {
 		if got, err := tab.Lookup(t.Context(), key); err != nil || strings.TrimSpace(got.Value) != want {
 			t.Errorf("Lookup(%s) = %q, %v, want %q", key, got.Value, err, want)
 		}
