@@ -107,7 +107,11 @@ func (e *UnsupportedType) Error() string {
 
 // unsupported is the error of a type that is not in Types.
 func (o *Opener) unsupported(typ string) error {
-	return &UnsupportedType{typ, nearest.Word(typ, maps.Keys(o.Types), max(1, len(typ)/3))}
+	lower := strings.ToLower(typ)
+	if _, ok := o.Types[lower]; ok {
+		return &UnsupportedType{typ, lower}
+	}
+	return &UnsupportedType{typ, nearest.Word(lower, maps.Keys(o.Types), max(1, len(typ)/3))}
 }
 
 // Open opens the table spec, "type:name". The prefix "proxy:" is dropped:

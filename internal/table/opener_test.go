@@ -63,6 +63,7 @@ func TestOpenErrors(t *testing.T) {
 		{"map:", `map: is unavailable. open dictionary: expecting "type:name" form instead of "map:"`},
 		{"proxy:", ` is unavailable. open dictionary: expecting "type:name" form instead of ""`},
 		{"mapp:x", `mapp:x is unavailable. unsupported dictionary type: mapp, did you mean "map"?`},
+		{"MAP:x", `MAP:x is unavailable. unsupported dictionary type: MAP, did you mean "map"?`},
 		{"Map:x", `Map:x is unavailable. unsupported dictionary type: Map, did you mean "map"?`},
 		{"broken:x", `broken:x is unavailable. no luck`},
 	}

@@ -168,6 +168,11 @@ func checkExpected(t *testing.T, i *inventory.Inventory, expect string, all []fi
 			strings.Contains(f.Message+f.Fix, "nosuchuser7") || len(f.Message) > 1000 {
 			t.Errorf("finding is not for reading: %+v", f)
 		}
+		if (f.Code == "VD202" || f.Code == "VD208") && len(f.At) > 0 {
+			if words := strings.Fields(f.At[0].Text); len(words) > 0 && slices.Contains(f.Near, words[0]) {
+				t.Errorf("%s proposes the key of its own row: %q", short(f), f.Near)
+			}
+		}
 	}
 	for line := range strings.Lines(expect) {
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "check: ")

@@ -3,11 +3,13 @@ package addresses
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/access"
 	"postern/internal/address"
 	"postern/internal/check/inventory"
+	"postern/internal/config"
 	"postern/internal/explain"
 	"postern/internal/finding"
 	"postern/internal/origin"
@@ -216,7 +218,7 @@ func (g *graph) someUsers(ctx context.Context) []string {
 func (g *graph) judgeOpenEnds(ctx context.Context) {
 	v := g.settings.Value("virtual_mailbox_maps")
 	wanted := g.wantsVerified()
-	if strings.TrimSpace(v.Text) != "" || wanted && !access.PassedOver(verifying) {
+	if strings.TrimSpace(v.Text) != "" || g.lost("virtual_mailbox_maps") || wanted && !access.PassedOver(verifying) {
 		return
 	}
 	text := "virtual_mailbox_maps is empty, so every address of %s is accepted, and mail for those that do not exist bounces later"
@@ -236,6 +238,17 @@ func (g *graph) judgeOpenEnds(ctx context.Context) {
 	g.notes.add(note{code: "VD208", severity: finding.Warning, domain: domain.Name, name: domain.Name,
 		at:      []origin.At{g.parameter("virtual_mailbox_maps"), domain.At},
 		message: says(text), fix: "list the mailboxes in virtual_mailbox_maps"})
+}
+
+// lost reports a parameter that is written where it is part of another one, or with a
+// value that cannot be used: that is said already (VD310).
+func (g *graph) lost(parameter string) bool {
+	if slices.ContainsFunc(config.Faults(g.setup.Fault), func(f *config.Fault) bool { return f.At.Parameter == parameter }) {
+		return true
+	}
+	return slices.ContainsFunc(g.settings.Warnings(), func(p config.Problem) bool {
+		return p.Kind == config.Swallowed && strings.HasSuffix(p.Text, ": "+parameter) || p.Kind == config.Wrong && p.Parameter == parameter
+	})
 }
 
 // verifying is the restriction that asks the server of a mailbox whether it is there.

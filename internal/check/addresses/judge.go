@@ -226,7 +226,7 @@ func (g *graph) aliasDomainEnd(ctx context.Context, e end) {
 		g.patternDomain(domain, e.res.Why, "virtual_alias_maps", false)
 		return // which makes it an alias domain by mistake
 	}
-	near := g.list.Near(ctx, e.address.Internal())
+	near := g.nearTarget(ctx, e)
 	if address.Fold(e.sender) == address.Fold(e.address.Internal()) && !strings.HasPrefix(e.by.key, "@") {
 		g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
 			at:      []origin.At{e.by.place(g), e.res.Why.At},
@@ -261,7 +261,7 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 		}
 		e.sender = e.by.key // a catch-all that catches its own target
 	}
-	n.near = g.list.Near(ctx, e.address.Internal())
+	n.near = g.nearTarget(ctx, e)
 	n.message = func(names string, _ int) string {
 		return fmt.Sprintf("%s -> %s: %s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal)
 	}
@@ -269,6 +269,13 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 		n.fix = fmt.Sprintf("write %s in the place of %s, or add %[2]s to %s", n.near[0], e.address, recipientMaps(e.class))
 	}
 	g.notes.add(n)
+}
+
+// nearTarget are the addresses that a row may have meant by its target: not its own.
+func (g *graph) nearTarget(ctx context.Context, e end) []string {
+	return slices.DeleteFunc(g.list.Near(ctx, e.address.Internal()), func(near string) bool {
+		return address.Fold(near) == address.Fold(e.by.key) || address.Fold(near) == address.Fold(e.sender)
+	})
 }
 
 // selfOnly is VD208, case (b).

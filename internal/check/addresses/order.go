@@ -152,7 +152,7 @@ func (g *graph) unusedRow(parameter, key string, first *inventory.Table, value s
 		return fmt.Sprintf("%s: %s, the first table of %s that answers, says %q, so %q of %s is never used",
 			names, first.Spec, parameter, value, valueOf(unused), last.Spec)
 	}
-	n.fix = fmt.Sprintf("name %s before %s in %s, or put what is wanted into one row", last.Spec, first.Spec, parameter)
+	n.fix = fmt.Sprintf("put what is wanted into one row and delete the other; where %s is to count, name it before %s in %s", last.Spec, first.Spec, parameter)
 	g.notes.add(n)
 }
 

@@ -97,7 +97,7 @@ func (g *graph) explainUnknown(ctx context.Context, p *path) {
 	}
 	for _, e := range p.ends {
 		if e.by != nil || e.err != nil || e.refusal == "" || !e.permanent ||
-			e.res.TransportBy == "transport_maps" || e.res.TransportBy == "relocated_maps" {
+			e.res.Transport == "error" && e.res.TransportBy == "transport_maps" || e.res.TransportBy == "relocated_maps" {
 			continue
 		}
 		near := g.list.Near(ctx, e.address.Internal())

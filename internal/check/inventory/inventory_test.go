@@ -301,6 +301,10 @@ func TestNear(t *testing.T) {
 			t.Errorf("Near(%s) = %q, want %q", addr, got, want)
 		}
 	}
+	i = open(t, strings.Replace(hosting, "-- main.cf --\n", "-- main.cf --\nrecipient_delimiter = +\n", 1))
+	if got := i.Near(t.Context(), "jonh+lists@example.org"); len(got) == 0 || got[0] != "john@example.org" {
+		t.Errorf("Near of an extended address = %q", got)
+	}
 	for domain, want := range map[string]string{"example.or": "example.org", "mail.example.com.": "example.com", "other.test": "", "example.net": "", "lists.example.org": "", "org": ""} {
 		if got := strings.Join(i.NearDomain(t.Context(), domain), " "); !strings.HasPrefix(got, want) || want == "" && got != "" {
 			t.Errorf("NearDomain(%s) = %q, want %q", domain, got, want)

@@ -37,6 +37,9 @@ func (i *Inventory) Near(ctx context.Context, addr string) []string {
 	limit := limitOf(local)
 	similar := nearest.Words(local, slices.Values(n.locals[domain]), limit)
 	list = append(list, qualified(similar, domain)...)
+	if user, ext := i.extension(local); ext != "" {
+		list = append(list, qualified(nearest.Words(user, slices.Values(n.locals[domain]), limitOf(user)), domain)...)
+	}
 	for _, d := range n.nearDomains(domain) {
 		list = append(list, qualified(nearest.Words(local, slices.Values(n.locals[d]), 0), d)...)
 	}
@@ -44,6 +47,14 @@ func (i *Inventory) Near(ctx context.Context, addr string) []string {
 		list = append(list, local+"@"+d)
 	}
 	return best(list, addr, n.odd[addr])
+}
+
+// extension takes the extension off a local part.
+func (i *Inventory) extension(local string) (user, ext string) {
+	if i.Setup.Router == nil {
+		return local, ""
+	}
+	return i.Setup.Router.Extension(local)
 }
 
 // NearDomain are the hosted domains that look like one that is not, best first.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"postern/internal/address"
+	"postern/internal/check/inventory"
 	"postern/internal/explain"
 	"postern/internal/finding"
 	"postern/internal/route"
@@ -20,7 +21,11 @@ func (x *examination) files(ctx context.Context) []finding.Finding {
 	if !f.used {
 		return nil
 	}
-	rows(ctx, x.i, func(r row) { f.look(ctx, r) })
+	diverted := false // there are rows, and virtual(8) has none of them
+	rows(ctx, x.i, func(r row) {
+		f.look(ctx, r)
+		diverted = f.boxes == 0
+	})
 	for _, t := range x.i.Of(ctx, "virtual_mailbox_maps") {
 		for _, rule := range t.Rules {
 			if substitutes(rule.Result) {
@@ -29,8 +34,15 @@ func (x *examination) files(ctx context.Context) []finding.Finding {
 			f.paths.rule(row{key: rule.Pattern, value: rule.Result, from: &table.Entry{Places: table.Place(rule.At)}, spec: t.Spec})
 		}
 	}
-	f.base()
+	if !diverted || !x.allListed(ctx) {
+		f.base()
+	}
 	return append(f.findings(), f.rules(ctx, func(table.Rule) bool { return true })...)
+}
+
+// allListed reports whether every mailbox has a row that can be seen.
+func (x *examination) allListed(ctx context.Context) bool {
+	return !slices.ContainsFunc(x.i.Of(ctx, "virtual_mailbox_maps"), func(t *inventory.Table) bool { return t.Pattern || !t.Complete })
 }
 
 // fileOf looks at the mailboxes of one explained address.

@@ -42,7 +42,7 @@ func (x *examination) relay(ctx context.Context) {
 			Own: setup.HostAddresses(), Log: silent{}, Strict: true})
 		if err != nil {
 			x.unusable(m, err)
-		} else if m.private() || x.open[written(m.settings.Value("mynetworks"))] {
+		} else if m.private() || x.torn[m.settings.Value("smtpd_relay_restrictions").At.String()] || x.open[written(m.settings.Value("mynetworks"))] {
 			continue
 		} else if class == route.Default {
 			x.ask(ctx, m, policy)
@@ -69,6 +69,9 @@ func (x *examination) unusable(m service, err error) {
 	for _, f := range config.Faults(err) {
 		if !errors.Is(f, access.ErrRelayControl) {
 			x.report(refused(f))
+			continue
+		}
+		if x.torn[f.At.String()] {
 			continue
 		}
 		x.report(finding.Finding{Code: "VD510", Severity: finding.Error, At: []origin.At{f.At},

@@ -38,7 +38,7 @@ func Examine(ctx context.Context, i *inventory.Inventory, report finding.Report)
 }
 
 func newExamination(i *inventory.Inventory, report finding.Report) *examination {
-	return &examination{Inventory: i, settings: i.Setup.Settings, open: map[string]bool{}, wrong: map[string]bool{}, now: time.Now,
+	return &examination{Inventory: i, settings: i.Setup.Settings, open: map[string]bool{}, wrong: map[string]bool{}, torn: map[string]bool{}, now: time.Now,
 		report: func(f finding.Finding) { report(withoutSecrets(f)) }}
 }
 
@@ -60,6 +60,7 @@ type examination struct {
 	services []service
 	faults   []*config.Fault // of the -o options
 	wrong    map[string]bool // parameters whose values are: they are zero
+	torn     map[string]bool // lines with an -o that blanks have torn apart: what is left of it is wrong, too
 	open     map[string]bool // values of mynetworks that have the whole internet
 	now      func() time.Time
 	report   finding.Report

@@ -16,19 +16,18 @@ import (
 // written reports what main.cf and master.cf say and did hardly mean (VD310), and
 // what a server would refuse to start with.
 func (x *examination) written() {
-	torn := map[string]bool{} // lines with an -o that blanks have torn apart: what is left of it is wrong, too
 	for _, p := range x.settings.Warnings() {
 		if p.Kind.Miswritten() {
 			x.report(miswritten(p))
 		}
 		if p.Kind == config.Blanks {
-			torn[p.At.String()] = true
+			x.torn[p.At.String()] = true
 		}
 	}
 	faults := append(config.Faults(x.Setup.Fault), x.faults...)
 	for _, f := range faults {
 		x.wrong[f.At.Parameter] = true
-		if torn[f.At.String()] || errors.Is(f, access.ErrRelayControl) || f.At.Parameter == "virtual_mailbox_base" {
+		if x.torn[f.At.String()] || errors.Is(f, access.ErrRelayControl) || f.At.Parameter == "virtual_mailbox_base" {
 			continue // the last two are findings of their own: VD510 and VD305
 		}
 		x.report(refused(f))

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -8,9 +9,11 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/address"
 	"postern/internal/check/inventory"
 	"postern/internal/finding"
 	"postern/internal/origin"
+	"postern/internal/route"
 	"postern/internal/syntax"
 	"postern/internal/table"
 	"postern/internal/table/cf"
@@ -183,7 +186,7 @@ func (x *examination) proxied(t *inventory.Table) {
 
 // required reports parameters of main.cf that must have a value for what the
 // configuration does (VD305).
-func (x *examination) required() {
+func (x *examination) required(ctx context.Context) {
 	transport, _, _ := strings.Cut(x.settings.String("virtual_transport"), ":")
 	v := x.settings.Value("virtual_mailbox_base")
 	for _, m := range x.settings.Services() {
@@ -191,12 +194,44 @@ func (x *examination) required() {
 			return
 		}
 	}
-	if v.Text != "" || transport != "virtual" || len(x.settings.List("virtual_mailbox_domains")) == 0 {
+	if v.Text != "" || transport != "virtual" || len(x.settings.List("virtual_mailbox_domains")) == 0 || !x.leadsTo(ctx, transport) {
 		return
 	}
 	x.add(finding.Finding{Code: "VD305", Severity: finding.Error, At: []origin.At{v.At},
 		Message: "virtual_mailbox_base is empty, and virtual(8) delivers to virtual mailboxes: it refuses to start without the directory of the mailboxes",
 		Fix:     "virtual_mailbox_base = /var/vmail"})
+}
+
+// leadsTo reports whether mail for a mailbox goes to that transport, for all that is
+// known: rows of transport_maps may send all of it elsewhere.
+func (x *examination) leadsTo(ctx context.Context, transport string) bool {
+	diverting := x.Of(ctx, "transport_maps")
+	if x.Setup.Router == nil || len(diverting) == 0 {
+		return true
+	}
+	goes := func(a address.Address) bool {
+		res, err := x.Setup.Router.Resolve(ctx, a, address.Address{}, nil)
+		return err == nil && res.Class == route.VirtualMailbox && res.Transport == transport
+	}
+	for _, t := range x.Of(ctx, "virtual_mailbox_maps") {
+		if slices.ContainsFunc(diverting, func(d *inventory.Table) bool { return d.Spec == t.Spec }) {
+			continue // each mailbox of it has a transport of its own
+		}
+		if t.Complete && !t.Pattern {
+			for _, e := range t.Entries {
+				if goes(address.Split(address.Fold(e.Key))) {
+					return true
+				}
+			}
+			continue
+		}
+		for _, d := range x.Domains(ctx) {
+			if goes(address.Address{Local: stranger, Domain: d.Name}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // untyped reports words of a parameter of tables that do not name a table (VD304).
@@ -239,7 +274,12 @@ func (x *examination) untypedWords(parameter string, at origin.At, words []strin
 	f := finding.Finding{Code: "VD304", Severity: finding.Error, At: []origin.At{at},
 		Message: fmt.Sprintf("%q in %s %s, which are written type:name: whoever it is asked for has to wait (451 4.3.0)", word, parameter, count),
 		Fix:     fmt.Sprintf("write the type in front, such as hash:%s", word)}
+	direct := table.Direct(word)
+	typ, rest, slash := strings.Cut(direct, "/")
 	switch {
+	case slash && slices.Contains(x.types(), typ):
+		f.Near = []string{strings.TrimSuffix(word, direct) + typ + ":/" + rest}
+		f.Fix = fmt.Sprintf("write a colon behind the type: %s", f.Near[0])
 	case len(words) > 1 && words[1] == "=", strings.Contains(word, "="):
 		f.Fix = fmt.Sprintf("remove the blanks in front of the line of %s, if it is a setting of its own", word)
 	case strings.HasPrefix(word, "/") && strings.HasSuffix(word, ".cf"):

@@ -36,6 +36,9 @@ func (x *examination) asked(ctx context.Context, t *inventory.Table) bool {
 	if len(t.Problems) > 0 && isProblem(t, err) {
 		return true // its lines tell why
 	}
+	if !strings.Contains(t.Spec, ":") {
+		return false // untyped has told
+	}
 	var e *table.Error
 	if t.Composed && errors.As(err, &e) && e.Table != t.Spec {
 		return false // it is one of its members, which is a table of its own

@@ -41,6 +41,7 @@ const (
 	others      kind = iota // hosts, next hops, lists of several kinds: any form may be right
 	ofAddresses             // addresses, and parts of them
 	ofDomains               // domains, and nothing else
+	ofNames                 // names of aliases(5), in which a blank may be
 )
 
 // domainLists are the parameters whose tables are asked for a domain only.
@@ -58,6 +59,8 @@ func kindOf(t *inventory.Table) kind {
 	k := others
 	for _, u := range t.Uses {
 		switch {
+		case u.Parameter == "alias_maps":
+			return ofNames
 		case !u.Written():
 		case addressMaps[u.Parameter]:
 			k = ofAddresses
@@ -76,7 +79,11 @@ func oddity(key string, k kind) string {
 	if k == ofDomains && !strings.Contains(key, ".") {
 		return ""
 	}
-	if why := misspelt(key); why != "" || k == others {
+	why := misspelt(key)
+	if k == ofNames && why == blanks && strings.TrimSpace(key) == key && !strings.Contains(key, "@") {
+		return ""
+	}
+	if why != "" || k == others || k == ofNames {
 		return why
 	}
 	return misshapen(key, k)

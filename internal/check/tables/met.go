@@ -121,6 +121,7 @@ func (x *examination) met(ctx context.Context, t *inventory.Table, m *meeting) (
 		return true
 	}
 	x.problems(t, m.keys)
+	x.unquoted(t)
 	x.empty(ctx, t, m)
 	x.never(ctx, t, m.keys)
 	return m.failed || len(m.empty) > 0
@@ -132,8 +133,15 @@ func (x *examination) failing(ctx context.Context, t *inventory.Table) bool {
 	x.described(t)
 	fails := true
 	if x.indexes(ctx, t) {
-		err := x.ask(ctx, t)
-		if fails = err != nil; fails {
+		switch err := x.ask(ctx, t); {
+		case err == nil:
+			fails = false
+		case !strings.Contains(t.Spec, ":") && len(t.Uses) > 0:
+			v := x.settings.Value(t.Uses[0].Parameter)
+			x.untypedWords(t.Uses[0].Parameter, v.At, noTables(v.Text))
+		case len(t.Problems) > 0 && isProblem(t, err):
+			x.problems(t, nil)
+		default:
 			x.add(x.failure(t, err))
 		}
 	}

@@ -101,7 +101,10 @@ func (x *examination) void(t *inventory.Table, p text.Problem) {
 	switch p.Kind {
 	case text.NoValue:
 		f.Message = fmt.Sprintf("%s, line %d has a key without a value (%s), so the line is left out", t.Spec, p.At.Line, strings.TrimSpace(p.At.Text))
-		f.Fix = "write a value behind the key, any word where only the key counts: " + keyOf(p) + " OK"
+		f.Fix = "write a value behind the key: " + keyOf(p) + " user@example.org"
+		if !answersAddresses(t) {
+			f.Fix = "write a value behind the key, any word where only the key counts: " + keyOf(p) + " OK"
+		}
 	case text.AliasFile:
 		f.Code, f.Message = "VD309", fmt.Sprintf("%s, line %d can never match: its key %q ends in ':', which is how aliases(5) files are written", t.Spec, p.At.Line, keyOf(p)+":")
 		f.Near, f.Fix = []string{keyOf(p)}, "remove the ':' behind the key"
@@ -125,6 +128,13 @@ func (x *examination) void(t *inventory.Table, p text.Problem) {
 		f.Fix = "correct the line"
 	}
 	x.add(f)
+}
+
+// answersAddresses reports a table whose values are addresses.
+func answersAddresses(t *inventory.Table) bool {
+	return slices.ContainsFunc(t.Uses, func(u inventory.Use) bool {
+		return strings.HasSuffix(u.Parameter, "alias_maps") || strings.HasSuffix(u.Parameter, "canonical_maps") || strings.HasSuffix(u.Parameter, "_bcc_maps")
+	})
 }
 
 // unquoted reports a query that is not safe from what a stranger writes, where

@@ -44,7 +44,7 @@ const atOnce = 8
 // Examine reports what is wrong with the tables of a configuration.
 func Examine(ctx context.Context, i *inventory.Inventory, report finding.Report) {
 	x := newExamination(i)
-	x.required()
+	x.required(ctx)
 	x.untyped()
 	x.lists(ctx)
 	tables := i.Tables(ctx)
