@@ -32,13 +32,15 @@ func secretsOf(o *table.Opener, s *config.Settings) secrets {
 			if strings.HasSuffix(name, "password") || strings.HasSuffix(name, "bind_pw") {
 				pairs = append(pairs, name+"="+v.Text, name+"=...")
 			}
-			if !strings.HasSuffix(name, "password_maps") {
+			if !strings.HasSuffix(name, "password_maps") && name != "tls_server_sni_maps" { // of which an index has the keys themselves
 				continue
 			}
 			pairs = append(pairs, hiding(v.Text)...)
 			for _, word := range syntax.Split(v.Text, syntax.Separators) {
 				if _, path, ok := strings.Cut(table.Direct(word), ":"); ok && !strings.HasSuffix(path, ".cf") {
-					files[o.Path(path)] = true
+					for _, suffix := range []string{"", ".db", ".lmdb", ".cdb"} {
+						files[o.Path(path)+suffix] = true
+					}
 				}
 			}
 		}

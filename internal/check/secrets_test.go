@@ -56,3 +56,15 @@ func TestSecretsOfRows(t *testing.T) {
 		t.Error("the row itself was changed")
 	}
 }
+
+// TestSecretsOfIndexes: the index of tls_server_sni_maps has private keys in it.
+func TestSecretsOfIndexes(t *testing.T) {
+	s := open(t, "tls_server_sni_maps = hash:/etc/sni\nsmtp_sasl_password_maps = lmdb:/etc/sasl\n")
+	hide := secretsOf(s.Opener, s.Settings)
+	for _, file := range []string{"/etc/sni", "/etc/sni.db", "/etc/sasl.lmdb"} {
+		f := hide.finding(finding.Finding{At: []origin.At{{File: file, Text: "mail.example.test\tS3cret"}}})
+		if got := f.At[0].Text; got != "mail.example.test ..." {
+			t.Errorf("%s: %q", file, got)
+		}
+	}
+}

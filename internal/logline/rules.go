@@ -39,7 +39,7 @@ var rules = [...]rule{
 	{words("do not list domain", "in BOTH virtual_alias_domains"), codes("VD102"), bothLists},
 	{words("do not list domain", "in BOTH"), codes("VD102", "VD101"), bothLists},
 	{words("User unknown in local recipient table"), codes("VD101", "VD209", "VD201"), nil},
-	{words("loops back to myself"), codes("VD104", "VD103"), func(e *Event, text string) { e.Domain = after(text, "mail for ") }},
+	{words("loops back to myself"), codes("VD104"), func(e *Event, text string) { e.Domain = after(text, "mail for ") }},
 	{words("Relay access denied"), codes("VD103", "VD104", "VD201"), nil},
 	{words("Relaying denied"), codes("VD103"), nil},
 
@@ -48,7 +48,11 @@ var rules = [...]rule{
 	{words("User unknown in virtual alias table"), codes("VD202", "VD102", "VD201"), nil},
 	{words("User unknown in virtual mailbox table"), codes("VD201", "VD309", "VD208", "VD103", "VD105"), nil},
 	{words("User unknown in relay recipient table"), codes("VD201", "VD309"), nil},
+	{words(`unknown user: "`, "relay=local", "orig_to=<"), codes("VD208", "VD101", "VD209", "VD201"), nil},
+	{words(`unknown user: "`, "relay=local"), codes("VD101", "VD208", "VD209", "VD201"), nil},
 	{words(`unknown user: "`), codes("VD208", "VD101", "VD209", "VD201"), nil},
+	{words("uota exceeded", "said: "), codes("VD404"), nil}, // also of a server that gives another reason the same code
+	{words("ailbox is full", "said: "), codes("VD404"), nil},
 	{words("User doesn't exist", "said: "), codes("VD203"), nil},
 	{words("[private/", "said: 55"), codes("VD203", "VD404"), nil},
 	{words("map nesting"), codes("VD207", "VD513"), expanded},
@@ -74,6 +78,7 @@ var rules = [...]rule{
 	{words("connection to server at"), codes("VD306"), nil},
 	{words("Unable to bind to server"), codes("VD306"), nil},
 	{words("request for unapproved table"), codes("VD511"), func(e *Event, text string) { e.Table = after(text, "unapproved table: ") }},
+	{words("proxymap service is not configured for table"), codes("VD511"), func(e *Event, text string) { e.Table = after(text, "for table ") }},
 	{words("empty string result"), codes("VD308"), answering},
 	{words("should return NO RESULT in case of NOT FOUND"), codes("VD308"), answering},
 	{words("empty lookup result for"), codes("VD308"), answering},
@@ -120,6 +125,7 @@ var rules = [...]rule{
 	{words("connect to ", "[/"), codes("VD403"), nil},
 	{words("connect to ", "[private/"), codes("VD403"), nil},
 	{words("connect to transport private/"), codes("VD403"), nil},
+	{words("connect to ", "]:24: "), codes("VD403"), nil}, // the port of LMTP
 
 	// Sending, and the rest.
 	{words("not owned by user"), codes("VD501"), func(e *Event, _ string) { e.about(e.Sender) }},

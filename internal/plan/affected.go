@@ -39,7 +39,8 @@ var keyed = map[string]bool{
 func affectedBy(ctx context.Context, sides [2]*side) *affected {
 	before, after := sides[0], sides[1]
 	settings := after.setup.Settings
-	if !sameSettings(before, after) || leadsAnywhere(settings) {
+	even := newEvener(sides)
+	if !sameSettings(before, after, even) || leadsAnywhere(settings) {
 		return nil
 	}
 	old, now := before.inventory.Tables(ctx), after.inventory.Tables(ctx)
@@ -49,7 +50,7 @@ func affectedBy(ctx context.Context, sides [2]*side) *affected {
 	a := &affected{origin: address.Fold(settings.String("myorigin")), names: map[string]bool{}, domains: map[string]bool{},
 		cut: cutter(after)}
 	for i := range old {
-		if !a.table(old[i], now[i]) {
+		if even.text(old[i].Spec) != even.text(now[i].Spec) || !a.table(old[i], now[i]) {
 			return nil
 		}
 	}
@@ -88,19 +89,19 @@ func (a *affected) domainLists(before, after []inventory.Domain) {
 
 // sameSettings says whether all parameters and services are the same, but for the
 // name of the directory.
-func sameSettings(before, after *side) bool {
+func sameSettings(before, after *side, even *evener) bool {
 	for name, v := range after.setup.Settings.All() {
 		old := before.setup.Settings.Value(name)
-		if name != "config_directory" && before.text(old) != after.text(v) {
+		if name != "config_directory" && even.text(old.Text) != even.text(v.Text) {
 			return false
 		}
 	}
 	for name, v := range before.setup.Settings.All() {
-		if name != "config_directory" && before.text(v) != after.text(after.setup.Settings.Value(name)) {
+		if name != "config_directory" && even.text(v.Text) != even.text(after.setup.Settings.Value(name).Text) {
 			return false
 		}
 	}
-	return slices.EqualFunc(before.setup.Settings.Services(), after.setup.Settings.Services(), sameService)
+	return slices.EqualFunc(before.setup.Settings.Services(), after.setup.Settings.Services(), even.sameService)
 }
 
 // table adds the keys of the rows in which a table differs. It is false when not all
@@ -264,9 +265,6 @@ func (a *affected) reaches(value string) bool {
 	}
 	return false
 }
-
-// text is a value without the directory of its configuration.
-func (s *side) text(v config.Value) string { return strings.ReplaceAll(v.Text, s.setup.Dir+"/", "") }
 
 // cutter cuts the extension off a local part, as the router does.
 func cutter(s *side) func(string) string {

@@ -141,3 +141,17 @@ func TestEverybody(t *testing.T) {
 		})
 	}
 }
+
+func TestSpelledOut(t *testing.T) {
+	for pattern, want := range map[string]string{
+		`/^info@one\.test$/`: "info@one.test", `/^Info@one.test$/i`: "Info@one.test", `!^a\+b@one\.test$!`: "a+b@one.test",
+		`/^info@one\.test/`: "", `/info@one\.test$/`: "", `/^a.*@one\.test$/`: "", `/^(a|b)@one\.test$/`: "", `/^a\d@one\.test$/`: "",
+		`/^a@one\.test\$/`: "", `/^a@one\.test$/x`: "", `!/^a@one\.test$/`: "", `/^info$/`: "", `/^@one\.test$/`: "", `/^a@b@c$/`: "",
+		`/^a@$/`: "", `/^$/`: "", `/^/`: "", `//`: "", `/`: "", "": "",
+	} {
+		got, ok := spelledOut(pattern)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("spelledOut(%q) = %q, %v, want %q", pattern, got, ok, want)
+		}
+	}
+}

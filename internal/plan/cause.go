@@ -10,6 +10,7 @@ import (
 	"postern/internal/explain"
 	"postern/internal/origin"
 	"postern/internal/route"
+	"postern/internal/table"
 )
 
 // explain finds the cause of a change.
@@ -20,14 +21,15 @@ func (c *comparison) explain(ctx context.Context, change *Change) {
 		if err != nil {
 			return
 		}
+		e.Steps = c.even.steps(e.Steps)
 		ways[n] = e
 	}
-	change.Cause, change.InOld = c.cause(ways[0], ways[1], change)
+	change.Cause, change.InOld = c.cause(ctx, ways[0], ways[1], change)
 }
 
 // cause is the place that decides differently: the first answer on the way that is
 // not the same, the parameter or the service that was changed, or else the draft.
-func (c *comparison) cause(before, after explain.Explanation, change *Change) (at origin.At, inOld bool) {
+func (c *comparison) cause(ctx context.Context, before, after explain.Explanation, change *Change) (at origin.At, inOld bool) {
 	o, n := firstDifference(answers(before.Steps), answers(after.Steps))
 	sides := []differing{{n, false, before.Steps}, {o, true, after.Steps}}
 	for _, s := range sides {
@@ -38,10 +40,14 @@ func (c *comparison) cause(before, after explain.Explanation, change *Change) (a
 	if at, inOld, ok := changedRow(before.Steps, after.Steps); ok {
 		return at, inOld
 	}
+	if at, inOld, ok := c.changedAccess(ctx, before.Steps, after.Steps); ok {
+		return at, inOld
+	}
 	if n == nil {
 		n = o
 	}
-	wanted := []func(name string) bool{kindOf(change).decides, func(string) bool { return true }}
+	even := Change{Before: c.even.fate(change.Before), After: c.even.fate(change.After)}
+	wanted := []func(name string) bool{kindOf(&even).decides, func(string) bool { return true }}
 	if n != nil {
 		wanted = slices.Insert(wanted, 0, func(name string) bool { return name == n.Parameter })
 	}
@@ -93,22 +99,16 @@ func changedRow(before, after []route.Step) (at origin.At, inOld, ok bool) {
 func (c *comparison) changedService() (at origin.At, inOld, ok bool) {
 	before, after := c.sides[0].setup, c.sides[1].setup
 	for _, m := range after.Settings.Services() {
-		if !slices.ContainsFunc(before.Settings.Services(), func(n config.Service) bool { return sameService(m, n) }) {
+		if !slices.ContainsFunc(before.Settings.Services(), func(n config.Service) bool { return c.even.sameService(m, n) }) {
 			return m.At.RelativeTo(after.Dir), false, true
 		}
 	}
 	for _, m := range before.Settings.Services() {
-		if !slices.ContainsFunc(after.Settings.Services(), func(n config.Service) bool { return sameService(m, n) }) {
+		if !slices.ContainsFunc(after.Settings.Services(), func(n config.Service) bool { return c.even.sameService(m, n) }) {
 			return m.At.RelativeTo(before.Dir), true, true
 		}
 	}
 	return at, false, false
-}
-
-// sameService says whether a service does the same on both sides.
-func sameService(m, n config.Service) bool {
-	return m.Name == n.Name && m.Type == n.Type && m.Command == n.Command && slices.Equal(m.Args, n.Args) &&
-		slices.EqualFunc(m.Overrides, n.Overrides, func(o, p config.Override) bool { return o.Name == p.Name && o.Value == p.Value })
 }
 
 // differing is a step that only one side has.
@@ -135,9 +135,51 @@ func sameQuestion(a, b route.Step) bool {
 	return a.Op == b.Op && a.Key == b.Key && (a.Op == "classify" || a.Parameter == b.Parameter)
 }
 
-// answers are the steps that gave an answer, or failed.
+// changedAccess returns the place of the first row of an access table that the other
+// side does not have.
+func (c *comparison) changedAccess(ctx context.Context, before, after []route.Step) (at origin.At, inOld, ok bool) {
+	for n, steps := range [][]route.Step{after, before} {
+		for _, s := range steps {
+			if c.isChangedAccess(ctx, s, c.sides[n]) {
+				return *s.At, n == 1, true
+			}
+		}
+	}
+	return at, false, false
+}
+
+// isChangedAccess says whether a step is the answer of an access table that the other
+// side has too, without this row. Of access tables only answers are steps: that the
+// other side asked for the same does not show there.
+func (c *comparison) isChangedAccess(ctx context.Context, s route.Step, other *side) bool {
+	if !(differing{step: &s}).isRow() || s.Result == nil || !strings.HasPrefix(s.Parameter, "check_") {
+		return false
+	}
+	for _, t := range other.inventory.Tables(ctx) {
+		if c.even.text(t.Spec) != c.even.text(table.Direct(s.Table)) || !t.Complete && !t.Pattern {
+			continue
+		}
+		row := slices.ContainsFunc(t.Rows(s.Key), func(e table.Entry) bool { return c.even.text(e.Value) == *s.Result })
+		rule := slices.ContainsFunc(t.Rules, func(r table.Rule) bool { return c.even.text(r.At.Text) == c.even.text(s.At.Text) })
+		return !row && !rule
+	}
+	return false
+}
+
+// answers are the steps that gave an answer, or failed; one that was given before is
+// not given again.
 func answers(steps []route.Step) []route.Step {
-	return slices.DeleteFunc(slices.Clone(steps), func(s route.Step) bool { return s.Result == nil && s.Error == "" })
+	type answer struct{ op, parameter, key, result string }
+	given := map[answer]bool{}
+	return slices.DeleteFunc(slices.Clone(steps), func(s route.Step) bool {
+		if s.Result == nil {
+			return s.Error == ""
+		}
+		a := answer{s.Op, s.Parameter, s.Key, *s.Result}
+		again := given[a]
+		given[a] = true
+		return again
+	})
 }
 
 // firstDifference returns the first answers that differ. Of one that was put in
@@ -186,7 +228,7 @@ func (c *comparison) changedParameter(wanted func(name string) bool) (at origin.
 	for name, v := range after.Settings.All() {
 		old := before.Settings.Value(name)
 		switch {
-		case c.sides[0].text(old) == c.sides[1].text(v) || !wanted(name):
+		case c.even.text(old.Text) == c.even.text(v.Text) || !wanted(name):
 		case v.Set:
 			places = append(places, v.At.RelativeTo(after.Dir))
 		case old.Set:

@@ -16,6 +16,7 @@ type comparison struct {
 	sides    [2]*side
 	list     []subject
 	progress func(part float64, what string)
+	even     *evener
 	affected *affected // nil: every address may have another fate
 }
 
@@ -71,7 +72,7 @@ func (c *comparison) compare(ctx context.Context, s subject) *Change {
 		return nil
 	}
 	before, after := fate(c.sides[0].fates.Fate(ctx, s.text)), fate(c.sides[1].fates.Fate(ctx, s.text))
-	if before.same(after) {
+	if before.same(after) || c.even.fate(before).same(c.even.fate(after)) {
 		return nil
 	}
 	return &Change{Address: s.text, Unlisted: s.unlisted, Before: before, After: after}
@@ -90,7 +91,7 @@ func fate(e explain.Explanation) Fate {
 	if f.Recipients == nil {
 		f.Recipients = []explain.Recipient{}
 	}
-	slices.SortStableFunc(f.Recipients, func(a, b explain.Recipient) int { return strings.Compare(a.Address, b.Address) })
+	slices.SortStableFunc(f.Recipients, byAddress)
 	return f
 }
 

@@ -14,11 +14,12 @@
 // A finding is the same in both when it has its code and its subject; in which line
 // it is does not matter.
 //
-// Limits: addresses that only a pattern or a server knows, and that nobody names, are
-// not seen.
+// Limits: addresses that only a server knows, or a pattern that is more than an address
+// with anchors, and that nobody names, are not seen. Print says of such patterns that
+// they have changed.
 //
 // It imports address, check, check/inventory, config, explain, finding, origin, route,
-// setup and table.
+// setup, syntax and table.
 package plan
 
 import (
@@ -50,6 +51,8 @@ type Result struct {
 	Cured      []finding.Finding `json:"cured"`
 	Summary    Summary           `json:"summary"`
 	Unfinished []string          `json:"unfinished,omitempty"` // checks that the time was too short for
+
+	unknown []openRules // of patterns that match nobody knows whom
 }
 
 // Summary counts addresses.
@@ -118,13 +121,14 @@ func Compare(ctx context.Context, before, after *setup.Setup, o Options) (*Resul
 	if sides[0].explainer == nil || sides[1].explainer == nil {
 		return r, nil
 	}
-	c := &comparison{sides: sides, progress: o.Progress, list: addresses(ctx, sides, o.Addresses),
-		affected: affectedBy(ctx, sides)}
+	rules := changedRules(ctx, sides)
+	c := &comparison{sides: sides, progress: o.Progress, list: addresses(ctx, sides, append(rules.addresses, o.Addresses...)),
+		even: newEvener(sides), affected: affectedBy(ctx, sides)}
 	changes, err := c.run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.Changes = changes
+	r.Changes, r.unknown = changes, rules.unknown
 	r.Summary = Summary{Addresses: len(c.list), Changed: len(changes)}
 	return r, nil
 }

@@ -157,6 +157,59 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestBelow compares two directories in which paths lie: that these have the names of
+// their directories is no change and no cause.
+func TestBelow(t *testing.T) {
+	before := sound().with("main.cf", "/var/vmail", "{dir}/vmail").with("main.cf", "recipient_delimiter",
+		"transport_maps = texthash:{dir}/transport\nalias_maps = texthash:{dir}/aliases\nrecipient_delimiter")
+	before["transport"] = "two.test lmtp:unix:{dir}/lmtp\n"
+	before["aliases"] = "team: ann@one.test, \"|{dir}/filter\", {dir}/archive\n"
+	before["master.cf"] = "smtp inet n - n - - smtpd\nvirtual unix - n n - - virtual\nlocal unix - n n - - local\nlmtp unix - - n - - lmtp\nfilter unix - n n - - pipe user=nobody argv={dir}/filter\n"
+	sized := before.with("main.cf", "recipient_delimiter", "message_size_limit = 2000000\nrecipient_delimiter")
+	for _, tt := range []struct {
+		name  string
+		after files
+		want  []string
+	}{
+		{"nothing", before, nil},
+		{"a parameter of no address", sized, nil},
+		{"a row too", sized.with("boxes", "bob/", "other/"), []string{"all@one.test by boxes:2", "bob@one.test by boxes:2"}},
+		{"a socket too", sized.with("transport", "/lmtp", "/other"),
+			[]string{"abuse@two.test by transport:1", "ann@two.test by transport:1", "postmaster@two.test by transport:1"}},
+		{"a base too", sized.with("main.cf", "{dir}/vmail", "{dir}/mail"), []string{"abuse@one.test by main.cf:8", "all@one.test by main.cf:8", "ann@one.test by main.cf:8",
+			"bob@one.test by main.cf:8", "postmaster@one.test by main.cf:8", "sales@one.test by main.cf:8", "team@localhost by main.cf:8"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := compare(t, before.open(t, setup.Options{}), tt.after.open(t, setup.Options{}), plan.Options{})
+			var got []string
+			for _, c := range r.Changes {
+				got = append(got, fmt.Sprintf("%s by %v", c.Address, c.Cause))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestAccessRow: a row of an access table is the cause, whatever else has changed.
+func TestAccessRow(t *testing.T) {
+	for _, restrictions := range []string{"smtpd_recipient_restrictions = check_recipient_access", "smtpd_relay_restrictions = reject_unauth_destination, check_recipient_access"} {
+		before := sound().with("main.cf", "recipient_delimiter", restrictions+" texthash:{dir}/acc\nrecipient_delimiter")
+		before["acc"] = "joe@one.test REJECT\n"
+		after := before.with("main.cf", "recipient_delimiter", "mail_name = Other\nrecipient_delimiter").
+			with("acc", "joe", "bob@one.test REJECT\njoe")
+		r := compare(t, before.open(t, setup.Options{}), after.open(t, setup.Options{}), plan.Options{})
+		if len(r.Changes) != 1 || r.Changes[0].Address != "bob@one.test" || r.Changes[0].Cause.String() != "acc:1" {
+			t.Errorf("%s: changes %+v", restrictions, r.Changes)
+		}
+		r = compare(t, after.open(t, setup.Options{}), before.open(t, setup.Options{}), plan.Options{})
+		if len(r.Changes) != 1 || r.Changes[0].Cause.String() != "acc:1" || !r.Changes[0].InOld {
+			t.Errorf("%s: the row goes: changes %+v", restrictions, r.Changes)
+		}
+	}
+}
+
 // TestReplace is one directory with a file replaced.
 func TestReplace(t *testing.T) {
 	before := sound().open(t, setup.Options{})

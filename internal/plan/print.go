@@ -38,6 +38,9 @@ func (r *Result) Print(w io.Writer, colour bool) {
 	if len(r.Unfinished) > 0 {
 		fmt.Fprintf(w, "not examined to the end: %s\n", strings.Join(r.Unfinished, ", "))
 	}
+	for _, o := range r.unknown {
+		fmt.Fprintln(w, finding.Printable(o.String()))
+	}
 	if !r.Changed() {
 		fmt.Fprintf(w, "nothing changes for %s\n", count(r.Summary.Addresses, "address", "addresses"))
 		return

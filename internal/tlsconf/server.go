@@ -221,21 +221,10 @@ func same(a, b []stamp) bool {
 
 // load reads all certificates.
 func (k *keeper) load() ([]tls.Certificate, error) {
-	var certs []tls.Certificate
-	for _, file := range k.ChainFiles {
-		text, err := k.ReadFile(file)
-		if err == nil {
-			var list []tls.Certificate
-			list, err = parseChain(text)
-			certs = append(certs, list...)
-		}
-		if err != nil {
-			return nil, fileError(k.ChainName, file, err)
-		}
-	}
 	if len(k.ChainFiles) > 0 {
-		return certs, nil
+		return k.loadChain()
 	}
+	var certs []tls.Certificate
 	for _, p := range k.Pairs {
 		if p.Cert == "" {
 			continue
@@ -276,48 +265,81 @@ func fileError(parameter, file string, err error) error {
 	return fmt.Errorf("%s: %s: %w", parameter, file, err)
 }
 
-// parseChain reads a file of smtpd_tls_chain_files: keys, each followed by its
-// certificate and the chain of that.
-func parseChain(text []byte) ([]tls.Certificate, error) {
-	var certs []tls.Certificate
-	var key, chain bytes.Buffer
-	finish := func() error {
-		if key.Len() == 0 {
-			return nil
-		}
-		if chain.Len() == 0 {
-			return errors.New("a key without a certificate behind it")
-		}
-		cert, err := tls.X509KeyPair(chain.Bytes(), key.Bytes())
+// loadChain reads the files of smtpd_tls_chain_files as if they were one: keys, each
+// followed by its certificate and the chain of that. A key may be in one file and its
+// certificate in the next.
+func (k *keeper) loadChain() ([]tls.Certificate, error) {
+	var c chain
+	for _, file := range k.ChainFiles {
+		text, err := k.ReadFile(file)
 		if err != nil {
-			return err
+			return nil, fileError(k.ChainName, file, err)
 		}
-		certs = append(certs, cert)
-		return nil
+		if err := c.read(file, text); err != nil {
+			return nil, fileError(k.ChainName, c.file, err)
+		}
 	}
+	if err := c.finish(); err != nil {
+		return nil, fileError(k.ChainName, c.file, err)
+	}
+	return c.certs, nil
+}
+
+// chain is what was read of smtpd_tls_chain_files.
+type chain struct {
+	certs       []tls.Certificate // the finished ones
+	key, behind bytes.Buffer      // of the one that is being read, in PEM
+	file        string            // to blame: that of its certificate, or of its key, or the one that is no good
+}
+
+// read reads one more file.
+func (c *chain) read(file string, text []byte) error {
+	found := false
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		switch {
 		case block.Type == "CERTIFICATE":
-			if key.Len() == 0 {
-				return nil, errors.New("a certificate without a key in front of it")
+			if c.key.Len() == 0 {
+				c.file = file
+				return errors.New("a certificate without a key in front of it")
 			}
-			_ = pem.Encode(&chain, block) // a Buffer takes everything
+			if c.behind.Len() == 0 {
+				c.file = file
+			}
+			_ = pem.Encode(&c.behind, block) // a Buffer takes everything
 		case isKey(block):
-			if err := finish(); err != nil {
-				return nil, err
+			if err := c.finish(); err != nil {
+				return err
 			}
-			key.Reset()
-			chain.Reset()
-			_ = pem.Encode(&key, block)
+			c.file = file
+			_ = pem.Encode(&c.key, block)
+		default:
+			continue
 		}
+		found = true
 	}
-	if err := finish(); err != nil {
-		return nil, err
+	if !found {
+		c.file = file
+		return errors.New("no key and certificate found")
 	}
-	if len(certs) == 0 {
-		return nil, errors.New("no key and certificate found")
+	return nil
+}
+
+// finish ends the certificate that is being read, if there is one.
+func (c *chain) finish() error {
+	if c.key.Len() == 0 {
+		return nil
 	}
-	return certs, nil
+	if c.behind.Len() == 0 {
+		return errors.New("a key without a certificate behind it")
+	}
+	cert, err := tls.X509KeyPair(c.behind.Bytes(), c.key.Bytes())
+	if err != nil {
+		return err
+	}
+	c.certs = append(c.certs, cert)
+	c.key.Reset()
+	c.behind.Reset()
+	return nil
 }
 
 // isKey reports whether a PEM block holds a private key: EC PARAMETERS and

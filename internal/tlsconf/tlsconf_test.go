@@ -165,7 +165,7 @@ func TestServerErrors(t *testing.T) {
 	cert, key := ca.Issue(t, "mail.test")
 	_, other := ca.Issue(t, "mail.test")
 	path := files(t, map[string][]byte{
-		"cert": cert, "key": key, "other": other, "text": []byte("hello"),
+		"cert": cert, "key": key, "other": other, "text": []byte("hello"), "ca": ca.PEM,
 		"chain": slices.Concat(key, cert, ca.PEM), "wrong": slices.Concat(other, cert), "keys": slices.Concat(key, other), "late": slices.Concat(cert, key),
 	})
 	pair := func(cert, key string) []tlsconf.Pair {
@@ -183,6 +183,11 @@ func TestServerErrors(t *testing.T) {
 		{"pair", tlsconf.Server{Pairs: pair("cert", "key")}, ""},
 		{"one file", tlsconf.Server{Pairs: pair("chain", "")}, ""},
 		{"chain", tlsconf.Server{ChainFiles: []string{path("chain")}}, ""},
+		{"chain over files", tlsconf.Server{ChainFiles: []string{path("key"), path("cert"), path("ca"), path("chain")}}, ""},
+		{"key at the end", tlsconf.Server{ChainFiles: []string{path("chain"), path("key")}}, path("key") + ": a key without a certificate behind it"},
+		{"keys in files", tlsconf.Server{ChainFiles: []string{path("other"), path("key"), path("cert")}}, path("other") + ": a key without a certificate behind it"},
+		{"other key in front", tlsconf.Server{ChainFiles: []string{path("other"), path("cert")}}, path("cert") + ": tls: private key does not match"},
+		{"text between", tlsconf.Server{ChainFiles: []string{path("key"), path("text"), path("cert")}}, path("text") + ": no key and certificate found"},
 		{"none", tlsconf.Server{}, "no server certs available"},
 		{"empty pair", tlsconf.Server{Pairs: []tlsconf.Pair{{}}}, "no server certs available"},
 		{"missing cert", tlsconf.Server{Pairs: pair("gone", "key")}, "smtpd_tls_cert_file: " + path("gone") + ": no such file"},

@@ -2,6 +2,7 @@ package mailboxes
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -80,6 +81,10 @@ func (b *blocked) say(g *block) (message, fix string) {
 	end := fmt.Sprintf(": mail for %s waits; the way is %s", whose, g.way.String())
 	switch g.why {
 	case baseMissing:
+		if target, err := os.Readlink(g.path); err == nil {
+			return fmt.Sprintf("virtual_mailbox_base %s is a symbolic link to %s, which does not exist: mail for %s waits; there is %s", g.path, target, whose, g.way.String()),
+				"mount or make " + target + ", or point the link at the directory of the mailboxes"
+		}
 		return fmt.Sprintf("virtual_mailbox_base %s does not exist: mail for %s waits; there is %s", g.path, whose, g.way.String()),
 			fmt.Sprintf("mount it, or: mkdir -p %s && chown %s %[1]s", g.path, owner)
 	case noSearch:

@@ -233,3 +233,15 @@ func FuzzPath(f *testing.F) {
 		}
 	})
 }
+
+// TestMinimumIsMet: the number that is proposed is one that virtual(8) takes.
+func TestMinimumIsMet(t *testing.T) {
+	w := newWorld(t)
+	i := w.open("virtual_minimum_uid = 70000\nvirtual_uid_maps = static:5000\n", "a@example.org a/\n")
+	for _, f := range w.examine(room(), i) {
+		if f.Code == "VD402" && strings.Contains(f.Fix, "virtual_uid_maps = static:70000") {
+			return
+		}
+	}
+	t.Error("no VD402 with that number")
+}

@@ -182,9 +182,10 @@ func users(first row, count int) string {
 // example is what to write for these parameters: the owner of virtual_mailbox_base
 // when it could be meant.
 func (o *owners) example(parameters []string) string {
-	ids := map[string]uint32{"virtual_uid_maps": 5000, "virtual_gid_maps": 5000}
+	least := o.x.i.Setup.Settings.Int("virtual_minimum_uid")
+	ids := map[string]uint32{"virtual_uid_maps": uint32(max(5000, least)), "virtual_gid_maps": 5000}
 	var st unix.Stat_t
-	if unix.Stat(o.dir, &st) == nil && int(st.Uid) >= o.x.i.Setup.Settings.Int("virtual_minimum_uid") && st.Gid > 0 {
+	if unix.Stat(o.dir, &st) == nil && int(st.Uid) >= least && st.Gid > 0 {
 		ids = map[string]uint32{"virtual_uid_maps": st.Uid, "virtual_gid_maps": st.Gid}
 	}
 	var list []string

@@ -140,6 +140,10 @@ func TestBlocked(t *testing.T) {
 	}{
 		{"nothing", func(*world) {}, box, "", ""},
 		{"base missing", func(w *world) { check(w.t, os.Remove(w.path("vmail"))) }, box, "VD402 error main.cf:8", "virtual_mailbox_base {dir}/vmail does not exist"},
+		{"base is a link to nothing", func(w *world) {
+			check(w.t, os.Remove(w.path("vmail")))
+			check(w.t, os.Symlink("/no/such/disk", w.path("vmail")))
+		}, box, "VD402 error main.cf:8", "is a symbolic link to /no/such/disk, which does not exist"},
 		{"base is a file", func(w *world) {
 			check(w.t, os.Remove(w.path("vmail")))
 			w.write("vmail", "")

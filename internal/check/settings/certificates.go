@@ -1,16 +1,17 @@
 package settings
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,9 +45,10 @@ func (x *examination) certificates(ctx context.Context) {
 // own name, "" for a client, whose name does not matter.
 func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
 	if v := s.Value(prefix + "chain_files"); v.Text != "" && v.Text != "none" {
-		for _, file := range syntax.Split(v.Text, syntax.Separators) {
-			x.certificate(certificate{prefix + "chain_files", v.At, name, tlsconf.Server{ChainFiles: []string{file}, ChainName: prefix + "chain_files"}, []string{file}})
-		}
+		files := syntax.Split(v.Text, syntax.Separators)
+		x.certificate(certificate{parameter: prefix + "chain_files", at: v.At, name: name, files: files,
+			server: tlsconf.Server{ChainFiles: files, ChainName: prefix + "chain_files"},
+			form:   fmt.Sprintf("let %s name readable PEM files, each key in front of its certificate and the chain of that: %s", prefix+"chain_files", strings.Join(files, ", "))})
 		return
 	}
 	for _, kind := range []string{"", "ec", "d"} {
@@ -60,7 +62,8 @@ func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
 		if key.Text != "" && key.Text != v.Text {
 			files = append(files, key.Text)
 		}
-		x.certificate(certificate{parameter, v.At, name, tlsconf.Server{Pairs: []tlsconf.Pair{pair}}, files})
+		x.certificate(certificate{parameter: parameter, at: v.At, name: name, files: files, server: tlsconf.Server{Pairs: []tlsconf.Pair{pair}},
+			form: fmt.Sprintf("let %s and its key name readable PEM files that belong together: %s", parameter, strings.Join(files, ", "))})
 	}
 }
 
@@ -69,8 +72,11 @@ type certificate struct {
 	parameter string
 	at        origin.At
 	name      string // that must be covered, "": any will do
+	row       string // the key of a row of tls_server_sni_maps
 	server    tlsconf.Server
 	files     []string
+	form      string // what to do when it cannot be used
+	again     string // what to do when the files of the row have changed
 }
 
 // certificate reads one and judges it.
@@ -86,7 +92,7 @@ func (x *examination) certificate(c certificate) {
 	if err != nil {
 		x.report(finding.Finding{Code: "VD509", Severity: finding.Error, At: []origin.At{c.at},
 			Message: fmt.Sprintf("the certificate cannot be used: %v", err),
-			Fix:     fmt.Sprintf("let %s and its key name readable PEM files that belong together: %s", c.parameter, strings.Join(c.files, ", "))})
+			Fix:     c.form})
 		return
 	}
 	for _, cert := range certs {
@@ -155,7 +161,7 @@ func (x *examination) judge(c certificate, cert tls.Certificate) {
 		}
 		text, s := x.dates(one, n)
 		if text == "" && n == 0 && c.name != "" && !covers(one, c.name) {
-			text, s = fmt.Sprintf("is for %s and does not cover %s (myhostname)", names(one), c.name), finding.Warning
+			text, s = fmt.Sprintf("is for %s and does not cover %s", names(one), c.wanted()), finding.Warning
 		}
 		if text == "" {
 			continue
@@ -168,13 +174,47 @@ func (x *examination) judge(c certificate, cert tls.Certificate) {
 	if len(texts) == 0 {
 		return
 	}
-	fix := "renew the certificate in " + c.files[0]
+	what, fix := x.naming(c, cert.Certificate[0])
+	x.report(finding.Finding{Code: "VD509", Severity: severity, At: []origin.At{c.at},
+		Message: fmt.Sprintf("%s (%s) %s", what, c.parameter, strings.Join(texts, " and ")),
+		Fix:     fix})
+}
+
+// wanted is the name that a certificate must have, and whose it is.
+func (c certificate) wanted() string {
+	if c.row != "" {
+		return c.row
+	}
+	return c.name + " (myhostname)"
+}
+
+// naming is what a certificate is called, and how to renew it. One of a row is called
+// by the key: its value may be a private key.
+func (x *examination) naming(c certificate, leaf []byte) (what, fix string) {
+	if c.row != "" {
+		fix = "renew the certificate for " + c.row
+		if len(c.files) > 0 {
+			fix += " in " + c.files[0]
+		}
+		return "the certificate for " + c.row, fix + c.again
+	}
+	file := x.holder(c.files, leaf)
+	what, fix = "the certificate in "+file, "renew the certificate in "+file
 	if c.name != "" {
 		fix += " for the name " + c.name
 	}
-	x.report(finding.Finding{Code: "VD509", Severity: severity, At: []origin.At{c.at},
-		Message: fmt.Sprintf("the certificate in %s (%s) %s", c.files[0], c.parameter, strings.Join(texts, " and ")),
-		Fix:     fix})
+	return what, fix
+}
+
+// holder is the file that has a certificate.
+func (x *examination) holder(files []string, leaf []byte) string {
+	for _, file := range files {
+		text, err := x.readFile(file)
+		if err == nil && slices.ContainsFunc(blocks(text), func(der []byte) bool { return bytes.Equal(der, leaf) }) {
+			return file
+		}
+	}
+	return files[0]
 }
 
 // dates judges the dates of the nth certificate of a chain.
@@ -217,59 +257,4 @@ func names(c *x509.Certificate) string {
 		return c.Subject.CommonName
 	}
 	return "no name"
-}
-
-// namedCertificates looks at tls_server_sni_maps: the certificates that clients get
-// who ask for a name. A row has files, or their content (postmap -F).
-func (x *examination) namedCertificates(ctx context.Context) {
-	for _, t := range x.Of(ctx, "tls_server_sni_maps") {
-		for _, row := range t.Entries {
-			name := strings.TrimPrefix(row.Key, ".")
-			c := certificate{parameter: "tls_server_sni_maps", at: row.At(), name: name, server: tlsconf.Server{ChainName: "tls_server_sni_maps"}}
-			if strings.HasPrefix(row.Key, ".") {
-				c.name = "a." + name // any name below it
-			}
-			c.files = syntax.Split(row.Value, syntax.Separators)
-			text, err := x.joined(c.files, row.Value)
-			if x.mayNotRead(err) {
-				continue
-			}
-			c.server.ChainFiles = []string{name}
-			c.files = []string{c.files[0]}
-			x.namedCertificate(c, text, err)
-		}
-	}
-}
-
-// joined is the content of files, or of a value that holds it itself.
-func (x *examination) joined(files []string, value string) ([]byte, error) {
-	if !strings.HasPrefix(value, "/") {
-		return base64.StdEncoding.DecodeString(value)
-	}
-	var all []byte
-	for _, name := range files {
-		text, err := x.readFile(name)
-		if err != nil {
-			return nil, err
-		}
-		all = append(append(all, text...), '\n')
-	}
-	return all, nil
-}
-
-// namedCertificate judges the content of one row.
-func (x *examination) namedCertificate(c certificate, text []byte, err error) {
-	if err == nil {
-		c.server.ReadFile = func(string) ([]byte, error) { return text, nil }
-		var certs []tls.Certificate
-		if certs, err = c.server.Certificates(); err == nil {
-			for _, cert := range certs {
-				x.judge(c, cert)
-			}
-			return
-		}
-	}
-	x.report(finding.Finding{Code: "VD509", Severity: finding.Error, At: []origin.At{c.at},
-		Message: fmt.Sprintf("the certificate for %s cannot be used: %v", c.name, err),
-		Fix:     "let the row name readable PEM files: the key first, then its certificate and the chain"})
 }

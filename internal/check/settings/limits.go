@@ -49,16 +49,19 @@ func serviceOf(value string) string {
 	return name
 }
 
+// usualMessage is the default of message_size_limit.
+const usualMessage = 10240000
+
 func (x *examination) limit(s *config.Settings, name string) {
 	size, message := s.Int64(name), s.Int64("message_size_limit")
-	var text string
+	text := fmt.Sprintf("%s (%d) is smaller than message_size_limit (%d)", name, size, message)
+	fix := fmt.Sprintf("%s = 0 for no limit, or at least %d", name, message)
 	switch {
 	case size == 0, x.wrong[name], x.wrong["message_size_limit"], message > 0 && size >= message:
 		return
 	case message == 0:
 		text = fmt.Sprintf("%s is %d and messages have no limit (message_size_limit = 0)", name, size)
-	default:
-		text = fmt.Sprintf("%s (%d) is smaller than message_size_limit (%d)", name, size, message)
+		fix = fmt.Sprintf("%s = 0 for no limit, or a limit for messages too: message_size_limit = %d", name, min(size, usualMessage))
 	}
 	at := []origin.At{s.Value(name).At, s.Value("message_size_limit").At}
 	if isDefault(at[0]) {
@@ -66,5 +69,5 @@ func (x *examination) limit(s *config.Settings, name string) {
 	}
 	x.report(finding.Finding{Code: "VD404", Severity: finding.Error, At: at,
 		Message: text + ": the delivery agent refuses to start, and all its mail waits",
-		Fix:     fmt.Sprintf("%s = 0 for no limit, or at least %d", name, max(message, size))})
+		Fix:     fix})
 }

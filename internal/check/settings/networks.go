@@ -30,8 +30,15 @@ func (x *examination) networks(ctx context.Context) {
 			continue
 		}
 		seen[written(v)] = true
-		for _, n := range x.members(ctx, v) {
+		l, err := x.Setup.Opener.List(ctx, v.Text, table.AddressList, false, table.Use{Parameter: "mynetworks", At: v.At, Fold: true})
+		if l == nil || errors.Is(err, fs.ErrPermission) {
+			continue
+		}
+		for _, n := range members(l) {
 			x.network(s, v, n)
+		}
+		if !x.open[written(v)] {
+			x.everyClient(ctx, v, l)
 		}
 	}
 }
@@ -51,12 +58,29 @@ type member struct {
 	at     origin.At
 }
 
-// members are the networks of mynetworks, those of files and cidr: tables included.
-func (x *examination) members(ctx context.Context, v config.Value) []member {
-	l, err := x.Setup.Opener.List(ctx, v.Text, table.AddressList, false, table.Use{Parameter: "mynetworks", At: v.At, Fold: true})
-	if l == nil || errors.Is(err, fs.ErrPermission) {
-		return nil
+// everyClient reports a table of mynetworks that has every stranger: static:all.
+func (x *examination) everyClient(ctx context.Context, v config.Value, l *table.List) {
+	var open table.Match
+	for _, client := range strangers {
+		m, err := l.MatchClient(ctx, "unknown", client.String(), nil)
+		if err != nil {
+			return
+		}
+		if m.Table != "" {
+			open = m
+		}
 	}
+	if open.Table == "" {
+		return
+	}
+	x.open[written(v)] = true
+	x.report(finding.Finding{Code: "VD510", Severity: finding.Error, At: open.At[:1],
+		Message: fmt.Sprintf("mynetworks contains %s, which has every address: clients anywhere on the internet may send mail to everywhere, which is an open relay", open.Table),
+		Fix:     fmt.Sprintf("write the networks of your own clients instead of %s: mynetworks = 127.0.0.0/8 [::1]/128", open.Table)})
+}
+
+// members are the networks of mynetworks, those of files and cidr: tables included.
+func members(l *table.List) []member {
 	var list []member
 	for item := range l.Items() {
 		if item.Negated {

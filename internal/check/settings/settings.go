@@ -16,7 +16,7 @@
 // Stored passwords (VD504) are not looked at: there is no verifier that reads them.
 //
 // It imports access, address, check/inventory, config, finding, nearest, origin,
-// route, setup, syntax, table and tlsconf.
+// route, setup, syntax, table, table/builtin, table/text and tlsconf.
 package settings
 
 import (

@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -22,6 +24,8 @@ import (
 	"postern/internal/check/inventory"
 	"postern/internal/finding"
 	"postern/internal/setup"
+	"postern/internal/table/cdb"
+	"postern/internal/table/index"
 )
 
 // sound is a configuration of which nothing is to be said.
@@ -161,6 +165,33 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestFixes holds that fixes name what cures.
+func TestFixes(t *testing.T) {
+	const virtual = "virtual_mailbox_domains = example.test\nvirtual_mailbox_base = /v\nmailbox_size_limit = 0\nmessage_size_limit = 0\n"
+	for _, tt := range []struct{ archive, code, want string }{
+		{"-- main.cf --\n" + virtual, "VD404", "message_size_limit = 10240000"},
+		{"-- main.cf --\n" + virtual + "virtual_mailbox_limit = 5000\n", "VD404", "message_size_limit = 5000"},
+		{"-- main.cf --\nmynetworks = static:all\n", "VD510", "mynetworks = 127.0.0.0/8"},
+		{"-- main.cf --\nsmtpd_tls_auth_only = yes\nsmtpd_tls_cert_file = /x\n-- master.cf --\nsubmission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_security_level=none\n",
+			"VD503", `instead of "-o smtpd_tls_security_level=none"`},
+		{"-- main.cf --\nsmtpd_tls_auth_only = yes\nsmtpd_tls_cert_file = /x\n-- master.cf --\nsubmission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_cert_file=\n",
+			"VD503", `remove "-o smtpd_tls_cert_file="`},
+	} {
+		s, err := setup.Open(t.Context(), build(t, tt.archive), setup.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		newExamination(inventory.New(s), func(f finding.Finding) {
+			found = found || f.Code == tt.code && strings.Contains(f.Fix, tt.want)
+		}).run(t.Context())
+		if !found {
+			t.Errorf("no finding %s says how to fix it: %s\n%s", tt.code, tt.want, tt.archive)
+		}
+		_ = s.Close()
+	}
+}
+
 func TestLogin(t *testing.T) {
 	const head = "-- main.cf --\n"
 	run(t, []test{
@@ -172,6 +203,10 @@ func TestLogin(t *testing.T) {
 		{"submission without TLS", head + "smtpd_tls_eccert_file = {dir}/gone\n-- master.cf --\nsubmissions inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_auth_only=yes\n",
 			[]string{"VD503 warning master.cf:1", "VD509 error " + at(1)}},
 		{"only under TLS without certificate", head + "smtpd_sasl_auth_enable = yes\nsmtpd_tls_auth_only = yes\nsmtpd_tls_security_level = may\n", []string{"VD503 warning " + at(2)}},
+		{"TLS taken away", head + "smtpd_tls_auth_only = yes\nsmtpd_tls_security_level = may\nsmtpd_tls_eccert_file = {dir}/gone\n-- master.cf --\nsubmission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_security_level=none\n",
+			[]string{"VD503 warning master.cf:1", "VD509 error " + at(3)}},
+		{"certificate taken away", head + "smtpd_tls_auth_only = yes\nsmtpd_tls_security_level = may\nsmtpd_tls_eccert_file = {dir}/gone\n-- master.cf --\nsubmission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_eccert_file=\n",
+			[]string{"VD503 warning master.cf:1", "VD509 error " + at(3)}},
 		{"no certificate where TLS is required", head + "-- master.cf --\nsubmission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_tls_security_level=encrypt\n",
 			[]string{"VD503 warning master.cf:1"}},
 	})
@@ -189,6 +224,10 @@ func TestNetworks(t *testing.T) {
 		{"not these", head + "mynetworks = !10.0.0.0/8, 127.0.0.0/8\n", nil},
 		{"file", head + "mynetworks = {dir}/nets\n-- nets --\n127.0.0.0/8\n0.0.0.0/0\n", []string{"VD510 error nets:2"}},
 		{"cidr", head + "mynetworks = cidr:{dir}/nets\n-- nets --\n127.0.0.0/8 OK\n10.0.0.0/8 OK\n", []string{"VD510 warning nets:2"}},
+		{"everybody", head + "mynetworks = static:all\n", []string{"VD510 error " + at(1)}},
+		{"everybody by a pattern of a file", head + "mynetworks = 203.0.113.0/24 {dir}/nets\n-- nets --\n127.0.0.0/8\nregexp:{dir}/r\n-- r --\n/./ OK\n", []string{"VD510 error nets:2"}},
+		{"nobody before everybody", head + "mynetworks = !0.0.0.0/2 !64.0.0.0/2 !128.0.0.0/1 static:all\n", nil},
+		{"some by a table", head + "mynetworks = inline:{203.0.113.7=x}\n", nil},
 		{"of a service", head + "mynetworks = 127.0.0.0/8\n-- master.cf --\nsmtp inet n - n - - smtpd\n2525 inet n - n - - smtpd -o mynetworks=0.0.0.0/0\n",
 			[]string{"VD510 error master.cf:2"}},
 		{"of a private service", head + "mynetworks = 127.0.0.0/8\n-- master.cf --\n127.0.0.1:10026 inet n - n - - smtpd -o mynetworks=0.0.0.0/0\n", nil},
@@ -295,6 +334,9 @@ func TestCertificates(t *testing.T) {
 			cert, _ := os.ReadFile(filepath.Join(dir, "cert.pem"))
 			os.WriteFile(filepath.Join(dir, "chain.pem"), append(key, cert...), 0o600)
 		}, []string{"VD509 error " + at(2)}},
+		{"key in a file of its own", "-- main.cf --\nsmtpd_tls_chain_files = {dir}/key.pem, {dir}/cert.pem\n", "mail.example.net", 90, nil, []string{}},
+		{"key in a file of its own, soon", "-- main.cf --\nsmtpd_tls_chain_files = {dir}/key.pem, {dir}/cert.pem\n", "mail.example.net", 5, nil, []string{"VD509 warning " + at(1)}},
+		{"key at the end", "-- main.cf --\nsmtpd_tls_chain_files = {dir}/key.pem, {dir}/cert.pem {dir}/key.pem\n", "mail.example.net", 90, nil, []string{"VD509 error " + at(1)}},
 		{"of a service", "-- main.cf --\n-- master.cf --\nsmtp inet n - n - - smtpd\n2525 inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_tls_cert_file={dir}/cert.pem -o smtpd_tls_key_file={dir}/key.pem\n",
 			"mail.example.net", -1, nil, []string{"VD509 error master.cf:2"}},
 		{"without TLS", "-- main.cf --\nsmtpd_tls_security_level = none\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem\n", "mail.example.net", -1, nil, []string{"VD509 error " + at(2)}},
@@ -319,6 +361,58 @@ func TestCertificates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPrivateKeyInRow holds that a row whose value is the content of its files is never
+// shown, and is blamed at its line.
+func TestPrivateKeyInRow(t *testing.T) {
+	const line = "mail.example.net {dir}/key.pem {dir}/cert.pem\n"
+	for _, tt := range []struct{ name, later, place string }{{"text", line, "sni:1"}, {"no row", "other.test /x\n", "sni.cdb"}, {"no text", "", "sni.cdb"}} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := build(t, "-- main.cf --\ntls_server_sni_maps = cdb:{dir}/sni\n-- sni --\n"+line)
+			certify(t, dir, "mail.example.net", -1)
+			secret := buildWithContent(t, dir, strings.ReplaceAll(tt.later, "{dir}", dir))
+			s, err := setup.Open(t.Context(), dir, setup.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			var list []finding.Finding
+			x := newExamination(inventory.New(s), func(f finding.Finding) { list = append(list, f.RelativeTo(dir)) })
+			x.now = func() time.Time { return today }
+			x.run(t.Context())
+			if len(list) != 1 || list[0].Code != "VD509" || list[0].At[0].String() != tt.place || !strings.Contains(list[0].Message, "for mail.example.net (tls_server_sni_maps) expired on") {
+				t.Errorf("findings %+v, want one at %s", list, tt.place)
+			}
+			if strings.Contains(fmt.Sprintf("%+v", list), secret) {
+				t.Errorf("the private key is shown: %+v", list)
+			}
+		})
+	}
+}
+
+// buildWithContent builds the index of sni as postmap -F does, gives the text what it has
+// later, and returns the beginning of a value of the index.
+func buildWithContent(t *testing.T, dir, later string) string {
+	t.Helper()
+	path := filepath.Join(dir, "sni")
+	if err := (&index.Builder{Format: cdb.Format(), Name: "cdb:" + path, Path: path, Fold: true, Files: true}).Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if later != "" {
+		before := time.Now().Add(-time.Hour)
+		if err := errors.Join(os.WriteFile(path, []byte(later), 0o600), os.Chtimes(path, before, before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(key)[:60]
 }
 
 // TestPrivateKeyOfAnother holds that a key that only root may read is no fault to

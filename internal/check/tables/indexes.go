@@ -69,6 +69,9 @@ func command(t *inventory.Table) string {
 	if slices.ContainsFunc(t.Uses, func(u inventory.Use) bool { return u.Parameter == "alias_maps" || u.Parameter == "alias_database" }) {
 		return "postalias " + t.Spec
 	}
+	if ofFiles(t) {
+		return "postmap -F " + t.Spec
+	}
 	return "postmap " + t.Spec
 }
 
@@ -150,7 +153,7 @@ func (x *examination) differences(ctx context.Context, t *inventory.Table, path,
 	for _, key := range slices.SortedFunc(maps.Keys(text), func(a, b string) int { return text[a].At().Line - text[b].At().Line }) {
 		row, known := old[key]
 		delete(old, key)
-		if !known || row.Value != text[key].Value {
+		if !known || row.Value != text[key].Value && !ofFiles(t) {
 			total++
 			at = append(at, text[key].At())
 		}
@@ -166,6 +169,12 @@ func (x *examination) differences(ctx context.Context, t *inventory.Table, path,
 
 // added are the records that postalias(1) adds.
 var added = map[string]bool{"@": true, "yp_last_modified": true, "yp_master_name": true}
+
+// ofFiles reports a table whose index has the content of the files that its text names
+// (postmap -F).
+func ofFiles(t *inventory.Table) bool {
+	return slices.ContainsFunc(t.Uses, func(u inventory.Use) bool { return u.Parameter == "tls_server_sni_maps" })
+}
 
 // rowsOf are the rows of the text, or else of the index, of a table by folded key.
 func (x *examination) rowsOf(ctx context.Context, t *inventory.Table, fromText bool) (map[string]table.Entry, error) {
