@@ -189,7 +189,9 @@ func (g *graph) judgeStranger(ctx context.Context, d inventory.Domain) {
 	if !s.caught {
 		return
 	}
-	g.judge(ctx, g.follow(ctx, s.address))
+	p := g.follow(ctx, s.address)
+	g.judge(ctx, p)
+	g.judgeForwarding(p)
 	if s.found.Key.Kind == table.Full {
 		for _, user := range g.someUsers(ctx) {
 			g.examineExtension(ctx, address.Address{Local: user, Domain: d.Name})

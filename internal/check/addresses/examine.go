@@ -90,7 +90,9 @@ func (g *graph) examineRules(ctx context.Context) {
 		for _, t := range g.list.Of(ctx, parameter) {
 			for _, r := range t.Rules {
 				if a, ok := spelledOut(r.Pattern); ok {
-					g.judge(ctx, g.follow(ctx, g.router.Rewrite(a)))
+					p := g.follow(ctx, g.router.Rewrite(a))
+					g.judge(ctx, p)
+					g.judgeForwarding(p)
 				}
 			}
 		}
