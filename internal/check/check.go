@@ -17,9 +17,11 @@
 //	mailboxes   where mail is put: VD203, VD401 to VD403
 //	names       the DNS: VD104, VD105, VD507, VD508
 //
-// Nothing is changed: no index is built, no mailbox made.
+// Nothing is changed: no index is built, no mailbox made. Nothing secret is said: every
+// finding, whoever reports it, goes through secrets first.
 //
-// It imports explain, finding, setup, and the rooms below.
+// It imports address, config, explain, finding, nearest, origin, setup, syntax, table,
+// table/cf, and the rooms below.
 package check
 
 import (

@@ -1,80 +1,132 @@
 package check
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strings"
 
 	"postern/internal/config"
 	"postern/internal/finding"
+	"postern/internal/nearest"
 	"postern/internal/origin"
 	"postern/internal/syntax"
 	"postern/internal/table"
 	"postern/internal/table/cf"
 )
 
-// secrets hides passwords in what is said: those of URIs, those in rows of the tables
-// that parameters of passwords name, whether these are files or written in the
-// parameter itself, and columns of databases that are called so.
+// secrets hides passwords and private keys in what is said. Every finding goes through
+// finding, every other text through text. What is hidden:
 //
-//	smtp_sasl_password_maps = texthash:/etc/postfix/sasl, inline:{...}
+//   - passwords of URIs, settings called password, columns of databases called so
+//   - rows of the tables that parameters of passwords or of keys name (isSecret), in a
+//     file, an index, a database or the parameter itself: of a row the key is left, of
+//     a parameter the types and files of its tables
+//   - what a finding says of such a row or parameter with the same words
 //
+// Rather too much is hidden than too little: the file and the line are always left.
 // The zero value knows of no parameters.
 type secrets struct {
-	words *strings.Replacer
-	files map[string]bool // whose lines are a key and a password
+	opener *table.Opener
+	words  *strings.Replacer // whole words of settings, wherever they are quoted
+	files  map[string]bool   // whose lines are a key and a secret
+	cfs    map[string]bool   // .cf files that describe tables of secrets
+	tables map[string]bool   // type:name of those
+	rest   []string          // secret words of settings, for findings that concern them
+	plain  []string          // names of files, tables and parameters, which are no secret
 }
 
-// secretsOf finds the tables of passwords that main.cf or a -o of master.cf names.
-func secretsOf(o *table.Opener, s *config.Settings) secrets {
-	var pairs []string
-	files := map[string]bool{}
-	gather := func(s *config.Settings) {
-		for name, v := range s.All() {
-			if strings.HasSuffix(name, "password") || strings.HasSuffix(name, "bind_pw") {
-				pairs = append(pairs, name+"="+v.Text, name+"=...")
-			}
-			if !strings.HasSuffix(name, "password_maps") && name != "tls_server_sni_maps" { // of which an index has the keys themselves
-				continue
-			}
-			pairs = append(pairs, hiding(v.Text)...)
-			for _, word := range syntax.Split(v.Text, syntax.Separators) {
-				if _, path, ok := strings.Cut(table.Direct(word), ":"); ok && !strings.HasSuffix(path, ".cf") {
-					for _, suffix := range []string{"", ".db", ".lmdb", ".cdb"} {
-						files[o.Path(path)+suffix] = true
-					}
-				}
-			}
-		}
+// secretNames are the parameters of passwords and of private keys.
+var secretNames = []string{"smtp_sasl_password_maps", "lmtp_sasl_password_maps", "smtpd_sasl_password_maps", "tls_server_sni_maps"}
+
+// isSecret reports a parameter whose tables hold secrets, also when it is misspelt.
+func isSecret(name string) bool {
+	return strings.HasSuffix(name, "password_maps") || strings.HasSuffix(name, "passwd_maps") || strings.HasSuffix(name, "sni_maps") ||
+		nearest.Word(name, slices.Values(secretNames), 3) != ""
+}
+
+// isPassword reports a setting whose value is a password, in main.cf or a .cf file.
+func isPassword(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "pw", "pwd", "pass", "passwd":
+		return true
 	}
-	gather(s)
+	return strings.HasSuffix(name, "password") || strings.HasSuffix(name, "passwd") || strings.HasSuffix(name, "_pw") ||
+		nearest.Word(name, slices.Values([]string{"password"}), 2) != ""
+}
+
+// secretsOf finds the tables of secrets that main.cf or a -o of master.cf names.
+func secretsOf(o *table.Opener, s *config.Settings) secrets {
+	hide := secrets{opener: o, files: map[string]bool{}, cfs: map[string]bool{}, tables: map[string]bool{}}
+	shown := map[string]string{}
+	hide.gather(s, shown)
 	for _, m := range s.Services() {
 		if own, err := s.ForService(m); err == nil && len(m.Overrides) > 0 {
-			gather(own)
+			hide.gather(own, shown)
 		}
 	}
-	return secrets{strings.NewReplacer(pairs...), files}
-}
-
-// hiding are the tables of a value that hold their rows themselves, each before what
-// is shown of it.
-func hiding(value string) []string {
 	var pairs []string
-	for _, word := range syntax.Split(value, syntax.Separators) {
-		word = table.Direct(word)
-		typ, rows, _ := strings.Cut(word, ":")
-		switch {
-		case typ == "inline":
-			pairs = append(pairs, word, "inline:{...}")
-		case typ == "static":
-			pairs = append(pairs, word, "static:...")
-		case typ == "unionmap" || typ == "pipemap" || typ == "debug":
-			inner, _ := syntax.Unbrace(rows)
-			pairs = append(pairs, hiding(inner)...)
-		}
+	for _, word := range slices.SortedFunc(maps.Keys(shown), longestFirst) {
+		pairs = append(pairs, word, shown[word])
 	}
-	return pairs
+	hide.words = strings.NewReplacer(pairs...)
+	for _, set := range []map[string]bool{hide.files, hide.cfs, hide.tables} {
+		hide.plain = slices.AppendSeq(hide.plain, maps.Keys(set))
+	}
+	slices.SortFunc(hide.plain, longestFirst)
+	return hide
 }
 
-// text is a text without them.
+func longestFirst(a, b string) int {
+	return cmp.Or(len(b)-len(a), strings.Compare(a, b))
+}
+
+// gather notes the secrets of the settings of main.cf, or of one service.
+func (s *secrets) gather(settings *config.Settings, shown map[string]string) {
+	for name, v := range settings.All() {
+		if isPassword(name) && v.Text != "" {
+			shown[name+"="+v.Text] = name + "=..."
+		}
+		if !isSecret(name) {
+			continue
+		}
+		s.plain = append(s.plain, name)
+		for _, w := range s.hidden(v.Text) {
+			s.rest = append(s.rest, partsOf(w.secret)...)
+			if strings.Contains(w.text, ":") { // others are words of too many texts
+				shown[w.text] = w.shown
+			}
+		}
+		s.tablesIn(v.Text)
+	}
+}
+
+// tablesIn notes the files and databases of a value, those inside of composed tables too.
+func (s *secrets) tablesIn(value string) {
+	for _, word := range syntax.Split(value, syntax.Separators) {
+		spec := table.Direct(word)
+		typ, name, ok := strings.Cut(spec, ":")
+		switch {
+		case !ok:
+		case isComposed(typ):
+			inner, _ := syntax.Unbrace(name)
+			s.tablesIn(inner)
+		case s.isName(typ, name):
+			path := s.opener.Path(name)
+			s.tables[spec] = true
+			if strings.HasSuffix(name, ".cf") {
+				s.cfs[path] = true
+				continue
+			}
+			for _, suffix := range []string{"", ".db", ".lmdb", ".cdb"} {
+				s.files[path+suffix] = true
+			}
+		}
+	}
+}
+
+// text is a text without secrets.
 func (s secrets) text(text string) string {
 	if s.words != nil {
 		text = s.words.Replace(text)
@@ -82,38 +134,41 @@ func (s secrets) text(text string) string {
 	return cf.WithoutPasswords(text)
 }
 
-// finding is a finding without them.
+// finding is a finding without secrets.
 func (s secrets) finding(f finding.Finding) finding.Finding {
-	f.Message, f.Fix = s.text(f.Message), s.text(f.Fix)
-	at := make([]origin.At, len(f.At))
-	for n, a := range f.At {
-		at[n] = s.place(a)
+	at := make([]origin.At, min(len(f.At), finding.MaxPlaces))
+	var words, keep []string
+	concerns := slices.ContainsFunc(s.plain, func(name string) bool { return strings.Contains(f.Message+f.Fix, name) })
+	for n := range at {
+		place, hidden := s.place(f.At[n])
+		at[n], keep = place, append(keep, place.Key)
+		words, concerns = append(words, hidden...), concerns || len(hidden) > 0
+	}
+	if concerns {
+		words = append(words, s.rest...)
+	}
+	m := newMask(words, append(keep, s.plain...))
+	for n, a := range at {
+		if at[n].Text = m.text(a.Text); !m.isEmpty() && !s.isThere(a.File) {
+			at[n].File = m.text(a.File)
+		}
 	}
 	near := make([]string, len(f.Near))
 	for n, word := range f.Near {
-		near[n] = s.text(word)
+		near[n] = s.text(m.text(word))
 	}
 	if f.At = at; f.Near != nil {
 		f.Near = near
 	}
+	f.Message, f.Fix = s.text(m.text(f.Message)), s.text(m.text(f.Fix))
 	return f
 }
 
-// place is a place without them.
-func (s secrets) place(a origin.At) origin.At {
-	a.Text, a.Table, a.Query = s.text(a.Text), s.text(a.Table), s.text(a.Query)
-	if key := strings.Fields(a.Text); s.files[a.File] && len(key) > 1 {
-		a.Text = key[0] + " ..."
+// isThere reports a file that there is. Others may have a secret for their name.
+func (s secrets) isThere(name string) bool {
+	if s.opener == nil || name == "" {
+		return true
 	}
-	row := make(map[string]string, len(a.Row))
-	for column, value := range a.Row {
-		if strings.Contains(strings.ToLower(column), "passw") && value != "" {
-			value = "..."
-		}
-		row[column] = value
-	}
-	if a.Row != nil {
-		a.Row = row
-	}
-	return a
+	_, err := s.opener.Stat(name)
+	return err == nil
 }

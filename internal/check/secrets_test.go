@@ -38,7 +38,7 @@ func TestNoPasswords(t *testing.T) {
 	if i := strings.Index(string(out), pw); i >= 0 {
 		t.Errorf("a password is shown: ...%s", out[max(0, i-200):i+len(pw)])
 	}
-	for _, want := range []string{"VD306", "VD308", "VD515", "nosuch:other", "inline:{...}", "foo_password=..."} {
+	for _, want := range []string{"VD306", "VD308", "VD515", "nosuch:...", "inline:{...}", "foo_password=..."} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%s is not in %s", want, out)
 		}

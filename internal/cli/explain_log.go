@@ -175,7 +175,8 @@ func (v *investigator) answer(ctx context.Context, e logline.Event) logAnswer {
 		a.Addresses = []string{e.Recipient}
 	}
 	if e.Recipient != "" && !aboutSender(e) {
-		if x, err := v.x.explain(ctx, e.Recipient); err == nil {
+		// A mailbox of another host is no recipient that we must accept from everybody.
+		if x, err := v.x.explain(ctx, e.Recipient); err == nil && (e.Advice == "" || x.ExitStatus() == 0) {
 			a.Explanation, own = &x, x.Findings
 		}
 	}
@@ -197,6 +198,9 @@ func (v *investigator) answer(ctx context.Context, e logline.Event) logAnswer {
 		a.Findings = []finding.Finding{}
 	}
 	a.Title, a.Cure = finding.Title(a.Code), finding.Cure(a.Code)
+	if a.Code == "" {
+		a.Cure = e.Advice
+	}
 	a.Now = now(a)
 	return a
 }
@@ -327,7 +331,7 @@ func (a logAnswer) print(w io.Writer, colour bool) {
 		f.Print(w, colour)
 	}
 	fmt.Fprintf(w, "   now: %s\n", finding.Printable(a.Now))
-	if len(a.Findings) == 0 && a.Cure != "" {
+	if (len(a.Findings) == 0 || a.Code == "") && a.Cure != "" {
 		fmt.Fprintf(w, "   cure: %s\n", a.Cure)
 	}
 }

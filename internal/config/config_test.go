@@ -323,6 +323,7 @@ func TestWarnings(t *testing.T) {
 		{"indented setting", "virtual_alias_maps =\n\tvirtual_mailbox_base = /x\n", "", "main.cf:1: continuation line looks like a setting of its own: virtual_mailbox_base"},
 		{"broken but unused", "own_text = ${\n", "", "main.cf:1: parameter own_text: macro processing error: truncated macro reference"},
 		{"wrong but without effect", "biff = maybe\n", "", "main.cf:1: bad boolean configuration: biff = maybe"},
+		{"a password", "foo_password = x\n", "", "main.cf:1: unused parameter: foo_password=..."},
 		{"table of another name", "transport_maps = mysql:foo\nbar_dbname = x\n", "", "main.cf:2: unused parameter: bar_dbname=x"},
 		{"orphan in master.cf", "", "# c\n  x inet\n" + smtpd + "\n", "master.cf:2: logical line must not start with whitespace"},
 		{"service twice", "", smtpd + "\n" + smtpd + " -o myorigin=b\n", `master.cf:2: duplicate entry for service "smtp" (inet), first at`},

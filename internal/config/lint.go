@@ -53,10 +53,20 @@ func (s *Settings) lintSetting(name string, v Value, used usage) {
 	}
 	near := s.near(name)
 	if len(near) == 0 {
-		s.problem(Unused, v.At, name, fmt.Sprintf("unused parameter: %s=%s", name, clip(v.Raw)))
+		s.problem(Unused, v.At, name, fmt.Sprintf("unused parameter: %s=%s", name, shown(name, v.Raw)))
 		return
 	}
 	s.problem(Unknown, v.At, name, fmt.Sprintf("unknown parameter: %s", name), near...)
+}
+
+// shown is the value of a parameter as the log has it, without a password.
+func shown(name, value string) string {
+	for _, suffix := range []string{"password", "passwd", "pw", "password_maps"} {
+		if strings.HasSuffix(name, suffix) {
+			return "..."
+		}
+	}
+	return clip(value)
 }
 
 // settingInside finds "known_name =" among the words of a value.

@@ -8,6 +8,10 @@
 // same words; only the configuration knows which one it is, so Event.Codes names
 // all, the most likely first.
 //
+// What another host says of its own mailboxes is not taken for a failure of ours: a
+// mailbox that is full over there has no code, only an Advice. A host is ours when it
+// is spoken to with LMTP, by a socket, or at a loopback or private address.
+//
 // The front of a line may be that of syslog (RFC 3164, RFC 5424), of maillog_file, of
 // journalctl (also its JSON form), of a container's log, or missing: what an
 // administrator copies from a terminal, from a bounce message or from an SMTP
@@ -41,6 +45,7 @@ type Event struct {
 	Codes   []string // the failures that show themselves so, the most likely first; nil: no code names it
 	Symptom string   // the words of the log that show it; the same for all lines of one failure
 	Reason  string   // what was logged, without the front of the line
+	Advice  string   // what to do where no code names it and nothing here is wrong: a host of others refused
 
 	// What it is about, as far as the line says: each may be empty.
 	Recipient string // as the sender wrote it: the address before aliases
@@ -63,13 +68,20 @@ func Parse(line string) (Event, bool) {
 	}
 	text := Text(line)
 	e := Event{Reason: text}
-	r := find(text)
-	e.Kind = kindOf(text, r != nil)
+	r, ours := find(text, func() bool { return isElsewhere(line, text) })
+	if r == nil && ours != nil {
+		e.Advice = ours.advice()
+	}
+	e.Kind = kindOf(text, r != nil || e.Advice != "")
 	if e.Kind == "" {
 		return Event{}, false
 	}
 	e.addresses()
-	if r == nil {
+	switch {
+	case e.Advice != "":
+		e.Symptom = ours.words[0]
+		return e, true
+	case r == nil:
 		e.Symptom = plainSymptom(e)
 		return e, true
 	}

@@ -284,3 +284,58 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestElsewhere: what another host says of its own mailboxes is no failure of ours.
+func TestElsewhere(t *testing.T) {
+	const smtp, lmtp = "Nov 22 20:51:57 mx postfix/smtp[816]: ", "Nov 22 20:51:57 mx postfix/lmtp[815]: "
+	said := func(front, host, reply string) string {
+		return front + "4Bx1: to=<joe@big.example>, relay=" + host + ":25, delay=1, dsn=4.2.2, status=deferred (host " + host + " said: " + reply + " (in reply to RCPT TO command))"
+	}
+	const full, far = "452 4.2.2 Quota exceeded", "mx.big.example[203.0.113.9]"
+	for _, tt := range []struct{ line, code, advice string }{
+		{said(smtp, far, full), "", "mailbox on the other host"},
+		{said(smtp, far, "552-5.2.2 The email account that you tried to reach is over quota"), "", "mailbox on the other host"},
+		{said(smtp, far, "452 4.2.2 Mailbox is full"), "", "mailbox on the other host"},
+		{said(smtp, far, "452-4.2.2 The recipient's inbox is out of storage space."), "", "mailbox on the other host"},
+		{said(smtp, far, "552 5.3.4 Message size exceeds fixed limit"), "", "no message that large"},
+		{said(smtp, far, "552 5.3.4 File too large"), "", "no message that large"},
+		{said(smtp, "mx.big.example[2001:db8::9]", full), "", "mailbox on the other host"},
+		{said(smtp, "mx.big.example[IPv6:2001:db8::9]", full), "", "mailbox on the other host"},
+		{said("", far, full), "", "mailbox on the other host"},
+		{"<joe@big.example>: host " + far + " said: 552 5.2.2 Quota exceeded (in reply to end of DATA command)", "", "mailbox on the other host"},
+		{said(smtp, far, "550 5.1.1 <joe@big.example>: Recipient address rejected: User unknown in virtual mailbox table"), "VD512", ""},
+		{said(smtp, far, "550 5.1.1 <joe@big.example> User doesn't exist: joe@big.example"), "VD512", ""},
+		{said(smtp, far, "451 4.3.0 <joe@big.example>: Temporary lookup failure"), "", ""},
+		{smtp + "4Bx1: to=<joe@big.example>, relay=none, dsn=4.4.1, status=deferred (connect to " + far + ":24: Connection refused)", "", ""},
+
+		{said(lmtp, far, full), "VD404", ""},
+		{`{"MESSAGE":"` + said("", far, full) + `","SYSLOG_IDENTIFIER":"postfix/lmtp"}`, "VD404", ""},
+		{`{"MESSAGE":"` + said("", far, full) + `","SYSLOG_IDENTIFIER":"postfix/smtp"}`, "", "mailbox on the other host"},
+		{"<22>1 2026-11-22T20:51:57.123Z mx postfix/lmtp 812 - - " + said("", far, full), "VD404", ""},
+		{said(smtp, "127.0.0.1[127.0.0.1]", full), "VD404", ""},
+		{said(smtp, "box[::1]", full), "VD404", ""},
+		{said(smtp, "box[10.1.2.3]", full), "VD404", ""},
+		{said(smtp, "box[::ffff:192.168.1.2]", full), "VD404", ""},
+		{said(smtp, "box[fd00::1]", full), "VD404", ""},
+		{said(smtp, "box[169.254.1.1]", full), "VD404", ""},
+		{said(smtp, "box[private/lmtp]", full), "VD404", ""},
+		{said(smtp, "box[/run/dovecot/lmtp]", "550 5.1.1 <joe@big.example> User doesn't exist: joe@big.example"), "VD203", ""},
+		{"Nov 22 20:51:57 mx postfix/virtual[9]: 4Bx1: to=<jon@example.test>, relay=virtual, dsn=5.2.2, status=bounced (maildir delivery failed: Quota exceeded)", "VD404", ""},
+		{"Nov 22 20:51:57 mx postfix/pipe[9]: 4Bx1: to=<jon@example.test>, relay=dovecot, dsn=4.3.0, status=deferred (temporary failure. Command output: Quota exceeded)", "VD404", ""},
+		{"Nov 22 20:51:57 mx postfix/smtpd[9]: NOQUEUE: reject: RCPT from mx.big.example[203.0.113.9]: 552 5.2.2 <jon@example.test>: Quota exceeded; from=<a@b.test> to=<jon@example.test>", "VD404", ""},
+		{lmtp + "4Bx1: to=<jon@example.test>, relay=none, dsn=4.4.1, status=deferred (connect to box.example[203.0.113.9]:24: Connection refused)", "VD403", ""},
+		{smtp + "connect to box[10.0.0.4]:24: Connection refused", "VD403", ""},
+	} {
+		e, ok := Parse(tt.line)
+		code := ""
+		if len(e.Codes) > 0 {
+			code = e.Codes[0]
+		}
+		if !ok || code != tt.code || !strings.Contains(e.Advice, tt.advice) || (e.Advice == "") != (tt.advice == "") || e.Symptom == "" {
+			t.Errorf("Parse(%q) = %v, %+v; want %q, %q", tt.line, ok, e, tt.code, tt.advice)
+		}
+	}
+	if e, ok := Parse(smtp + "connect to mx.far.test[203.0.113.9]:24: Connection timed out"); ok {
+		t.Errorf("a connection that another host does not take is %+v", e)
+	}
+}

@@ -9,14 +9,22 @@ type rule struct {
 	subject func(e *Event, text string) // takes what the line is about; nil: sender and recipient are all there is
 }
 
-// find returns the first rule that fits, or nil.
-func find(text string) *rule {
+// find returns the first rule that fits, or nil. Of what happened elsewhere, with
+// another host, it returns the first one that is about both sides, and besides the
+// one that would be right if the other side were ours.
+func find(text string, elsewhere func() bool) (fitting, ours *rule) {
 	for i := range rules {
-		if rules[i].fits(text) {
-			return &rules[i]
+		switch r := &rules[i]; {
+		case !r.fits(text):
+		case r.isOwnSide() && elsewhere():
+			if ours == nil {
+				ours = r
+			}
+		default:
+			return r, ours
 		}
 	}
-	return nil
+	return nil, ours
 }
 
 func (r *rule) fits(text string) bool {
@@ -53,7 +61,10 @@ var rules = [...]rule{
 	{words(`unknown user: "`), codes("VD208", "VD101", "VD209", "VD201"), nil},
 	{words("uota exceeded", "said: "), codes("VD404"), nil}, // also of a server that gives another reason the same code
 	{words("ailbox is full", "said: "), codes("VD404"), nil},
+	{words("4.2.2 ", "said: "), codes("VD404"), nil}, // RFC 3463, 3.3: mailbox full
+	{words("5.2.2 ", "said: "), codes("VD404"), nil},
 	{words("User doesn't exist", "said: "), codes("VD203"), nil},
+	{words("User doesn't exist", "said: "), codes("VD512", "VD208", "VD202"), nil}, // of another host
 	{words("[private/", "said: 55"), codes("VD203", "VD404"), nil},
 	{words("map nesting"), codes("VD207", "VD513"), expanded},
 	{words("map expansion"), codes("VD207", "VD513"), expanded},

@@ -19,8 +19,8 @@ type subject struct {
 }
 
 // addresses are those that either side knows, each once: those of the tables, those
-// that were asked for, and one unlisted for each domain.
-func addresses(ctx context.Context, sides [2]*side, more []string) []subject {
+// that were asked for, and one unlisted for each domain; domains are further ones.
+func addresses(ctx context.Context, sides [2]*side, more, domains []string) []subject {
 	var list []subject
 	seen := map[string]bool{}
 	add := func(text string, unlisted bool) {
@@ -41,6 +41,9 @@ func addresses(ctx context.Context, sides [2]*side, more []string) []subject {
 		for _, d := range s.inventory.Domains(ctx) {
 			add(anybody+"@"+d.Name, true)
 		}
+	}
+	for _, d := range domains {
+		add(anybody+"@"+address.Fold(d), true)
 	}
 	return list
 }

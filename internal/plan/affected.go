@@ -50,7 +50,7 @@ func affectedBy(ctx context.Context, sides [2]*side) *affected {
 	a := &affected{origin: address.Fold(settings.String("myorigin")), names: map[string]bool{}, domains: map[string]bool{},
 		cut: cutter(after)}
 	for i := range old {
-		if even.text(old[i].Spec) != even.text(now[i].Spec) || !a.table(old[i], now[i]) {
+		if even.text(old[i].Spec) != even.text(now[i].Spec) || !a.table(old[i], now[i], even) {
 			return nil
 		}
 	}
@@ -106,7 +106,7 @@ func sameSettings(before, after *side, even *evener) bool {
 
 // table adds the keys of the rows in which a table differs. It is false when not all
 // of its rows are known, or when it is asked in ways that are not known here.
-func (a *affected) table(old, now *inventory.Table) bool {
+func (a *affected) table(old, now *inventory.Table, even *evener) bool {
 	inPlace := old.Spec == now.Spec && (strings.HasPrefix(now.Spec, "static:") || strings.HasPrefix(now.Spec, "inline:"))
 	switch {
 	case old.Err != nil || now.Err != nil || redirects(now):
@@ -114,7 +114,7 @@ func (a *affected) table(old, now *inventory.Table) bool {
 	case inPlace:
 		return true
 	case old.Pattern && now.Pattern:
-		return !leads(now) && slices.EqualFunc(old.Rules, now.Rules, func(r, s table.Rule) bool { return r.Pattern == s.Pattern && r.Result == s.Result })
+		return !leads(now) && slices.EqualFunc(old.Rules, now.Rules, even.sameRule)
 	case !old.Complete || !now.Complete || !sameQuery(old, now):
 		return false
 	}

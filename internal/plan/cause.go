@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/check/inventory"
 	"postern/internal/config"
 	"postern/internal/explain"
 	"postern/internal/origin"
@@ -34,10 +35,17 @@ func (c *comparison) cause(ctx context.Context, before, after explain.Explanatio
 	sides := []differing{{n, false, before.Steps}, {o, true, after.Steps}}
 	for _, s := range sides {
 		if s.isRow() && s.wasAsked() {
+			if at, inOld, ok := c.changedRule(*s.step.At, s.inOld); ok {
+				return at, inOld
+			}
+		}
+	}
+	for _, s := range sides {
+		if s.isRow() && s.wasAsked() {
 			return *s.step.At, s.inOld
 		}
 	}
-	if at, inOld, ok := changedRow(before.Steps, after.Steps); ok {
+	if at, inOld, ok := c.changedRow(before.Steps, after.Steps); ok {
 		return at, inOld
 	}
 	if at, inOld, ok := c.changedAccess(ctx, before.Steps, after.Steps); ok {
@@ -73,7 +81,7 @@ func (c *comparison) cause(ctx context.Context, before, after explain.Explanatio
 // changedRow returns the place of the first row that answers a question which both
 // sides asked, and which the other one answers in another way: the two may have asked
 // in another order.
-func changedRow(before, after []route.Step) (at origin.At, inOld, ok bool) {
+func (c *comparison) changedRow(before, after []route.Step) (at origin.At, inOld, ok bool) {
 	for _, side := range [][2][]route.Step{{after, before}, {before, after}} {
 		for _, s := range side[0] {
 			if !(differing{step: &s}).isRow() || s.Result == nil {
@@ -86,12 +94,27 @@ func changedRow(before, after []route.Step) (at origin.At, inOld, ok bool) {
 				}
 			}
 			if asked && !same {
+				if at, inOld, ok := c.changedRule(*s.At, inOld); ok {
+					return at, inOld, true
+				}
 				return *s.At, inOld, true
 			}
 		}
 		inOld = true
 	}
 	return at, false, false
+}
+
+// changedRule returns what makes the rule that is written at this place of one side
+// another one than before; it is not ok when there is no rule, or the other side has
+// the same.
+func (c *comparison) changedRule(at origin.At, inOld bool) (cause origin.At, causeInOld, ok bool) {
+	n := 1
+	if inOld {
+		n = 0
+	}
+	b, ok := c.rules.blamed[n][placeOf(at, c.sides[n])]
+	return b.at, b.inOld, ok
 }
 
 // changedService returns the place of the first service of master.cf that is not the
@@ -136,11 +159,21 @@ func sameQuestion(a, b route.Step) bool {
 }
 
 // changedAccess returns the place of the first row of an access table that the other
-// side does not have.
+// side does not have, or of what was changed about a rule.
 func (c *comparison) changedAccess(ctx context.Context, before, after []route.Step) (at origin.At, inOld, ok bool) {
 	for n, steps := range [][]route.Step{after, before} {
 		for _, s := range steps {
-			if c.isChangedAccess(ctx, s, c.sides[n]) {
+			if !(differing{step: &s}).isRow() || s.Result == nil || !strings.HasPrefix(s.Parameter, "check_") {
+				continue
+			}
+			t := c.tableOf(ctx, s, c.sides[n])
+			if t == nil {
+				continue
+			}
+			if at, inOld, ok := c.changedRule(*s.At, n == 1); ok {
+				return at, inOld, true
+			}
+			if t.Complete && !slices.ContainsFunc(t.Rows(s.Key), func(e table.Entry) bool { return c.even.text(e.Value) == *s.Result }) {
 				return *s.At, n == 1, true
 			}
 		}
@@ -148,22 +181,17 @@ func (c *comparison) changedAccess(ctx context.Context, before, after []route.St
 	return at, false, false
 }
 
-// isChangedAccess says whether a step is the answer of an access table that the other
-// side has too, without this row. Of access tables only answers are steps: that the
-// other side asked for the same does not show there.
-func (c *comparison) isChangedAccess(ctx context.Context, s route.Step, other *side) bool {
-	if !(differing{step: &s}).isRow() || s.Result == nil || !strings.HasPrefix(s.Parameter, "check_") {
-		return false
-	}
+// tableOf is the table of a step as the other side has it, nil when it has none. Of
+// access tables only answers are steps: that the other side asked for the same does
+// not show there.
+func (c *comparison) tableOf(ctx context.Context, s route.Step, other *side) *inventory.Table {
+	spec := c.even.text(table.Direct(s.Table))
 	for _, t := range other.inventory.Tables(ctx) {
-		if c.even.text(t.Spec) != c.even.text(table.Direct(s.Table)) || !t.Complete && !t.Pattern {
-			continue
+		if c.even.text(t.Spec) == spec && (t.Complete || t.Pattern) {
+			return t
 		}
-		row := slices.ContainsFunc(t.Rows(s.Key), func(e table.Entry) bool { return c.even.text(e.Value) == *s.Result })
-		rule := slices.ContainsFunc(t.Rules, func(r table.Rule) bool { return c.even.text(r.At.Text) == c.even.text(s.At.Text) })
-		return !row && !rule
 	}
-	return false
+	return nil
 }
 
 // answers are the steps that gave an answer, or failed; one that was given before is

@@ -18,6 +18,7 @@ type comparison struct {
 	progress func(part float64, what string)
 	even     *evener
 	affected *affected // nil: every address may have another fate
+	rules    *rules
 }
 
 // run finds the changes, in the order of the addresses.

@@ -13,48 +13,57 @@ import (
 
 // rules are what is known of the pattern tables in which the two sides differ.
 type rules struct {
-	addresses []string    // that patterns spell out
-	unknown   []openRules // the changed rules of all others
+	addresses []string            // that patterns spell out
+	domains   []string            // the same of domain lists
+	unknown   []OpenRules         // the changed rules of all others
+	blamed    [2]map[place]blamed // by the side that has them, the changed rules
 }
 
-// openRules are changed rules of one table whose addresses nobody can list.
-type openRules struct {
-	table string
-	count int
+// OpenRules are changed rules of one table whose addresses nobody can list.
+type OpenRules struct {
+	Table string `json:"table"`
+	Count int    `json:"count"`
 }
 
-func (o openRules) String() string {
-	if o.count == 1 {
-		return "1 changed rule of " + o.table + " matches addresses that no table lists; --addresses FILE names them"
+func (o OpenRules) String() string {
+	if o.Count == 1 {
+		return "1 changed rule of " + o.Table + " matches addresses that no table lists; --addresses FILE names them"
 	}
-	return fmt.Sprintf("%d changed rules of %s match addresses that no table lists; --addresses FILE names them", o.count, o.table)
+	return fmt.Sprintf("%d changed rules of %s match addresses that no table lists; --addresses FILE names them", o.Count, o.Table)
 }
 
 // asked are the parameters, besides those that are keyed or followed, whose patterns
-// are asked for recipients.
-var asked = []string{"transport_maps", "local_recipient_maps"}
+// are asked for recipients or for their domains.
+var asked = []string{"transport_maps", "local_recipient_maps", "mydestination"}
 
-// changedRules looks at the tables of regular expressions that are not the same on
-// both sides. What a rule does depends on those before it: the addresses are those of
-// all rules of such a table.
-func changedRules(ctx context.Context, sides [2]*side) rules {
-	var found rules
+// changedRules looks at the tables of rules that are not the same on both sides. What
+// a rule does depends on those before it: the addresses are those of all rules of such
+// a table, and of the ifs around them.
+func changedRules(ctx context.Context, sides [2]*side) *rules {
+	found := &rules{blamed: [2]map[place]blamed{{}, {}}}
 	even, counted := newEvener(sides), map[string]bool{}
 	for _, n := range []int{1, 0} {
 		for _, t := range sides[n].inventory.Tables(ctx) {
-			if !isExpressions(t) {
+			if !hasRules(t) {
 				continue
 			}
 			others := counterpart(sides[1-n].inventory.Tables(ctx), even, t)
-			if slices.EqualFunc(t.Rules, others, sameRule) {
+			if slices.EqualFunc(t.Rules, others, even.sameRule) {
 				continue
 			}
-			asks := sides[n].asksRecipients(t)
-			for _, r := range t.Rules {
-				id := t.Uses[0].Parameter + "\x00" + r.Pattern // with another result it is the same rule
-				if a, ok := spelledOut(r.Pattern); ok {
-					found.addresses = append(found.addresses, a)
-				} else if asks && !counted[id] && !slices.ContainsFunc(others, func(o table.Rule) bool { return sameRule(r, o) }) {
+			changed := even.difference(t.Rules, others)
+			for _, r := range changed {
+				found.blamed[n][placeOf(r.rule.At, sides[n])] = r.blame(n == 0, sides)
+			}
+			if isExpressions(t) {
+				found.candidates(t)
+			}
+			if !isExpressions(t) || !sides[n].asksRecipients(t) {
+				continue
+			}
+			for _, r := range changed {
+				id := t.Uses[0].Parameter + "\x00" + r.rule.Pattern // with another result it is the same rule
+				if _, ok := named(t, r.rule.Pattern); !ok && !counted[id] {
 					counted[id] = true
 					found.count(even, t.Spec)
 				}
@@ -64,22 +73,52 @@ func changedRules(ctx context.Context, sides [2]*side) rules {
 	return found
 }
 
+// candidates adds the addresses and the domains that the patterns of a table spell out.
+func (r *rules) candidates(t *inventory.Table) {
+	add := func(pattern string) {
+		switch text, ok := named(t, pattern); {
+		case ok && isAddress(text):
+			r.addresses = append(r.addresses, text)
+		case ok:
+			r.domains = append(r.domains, text)
+		}
+	}
+	for _, rule := range t.Rules {
+		add(rule.Pattern)
+		for _, c := range rule.Within {
+			add(c.Pattern)
+		}
+	}
+}
+
+// named is the address that a pattern of a table spells out, or the domain when the
+// table is a list of these.
+func named(t *inventory.Table, pattern string) (text string, ok bool) {
+	text, ok = literal(pattern)
+	ofDomains := slices.ContainsFunc(t.Uses, func(u inventory.Use) bool { return domainLists[u.Parameter] })
+	return text, ok && (isAddress(text) || ofDomains && !strings.Contains(text, "@"))
+}
+
+// domainLists are the parameters that say which domains end here or are relayed.
+var domainLists = map[string]bool{"mydestination": true, "virtual_alias_domains": true, "virtual_mailbox_domains": true, "relay_domains": true}
+
 // count counts a changed rule of a table.
 func (r *rules) count(even *evener, spec string) {
 	for i := range r.unknown {
-		if even.text(r.unknown[i].table) == even.text(spec) {
-			r.unknown[i].count++
+		if even.text(r.unknown[i].Table) == even.text(spec) {
+			r.unknown[i].Count++
 			return
 		}
 	}
-	r.unknown = append(r.unknown, openRules{spec, 1})
+	r.unknown = append(r.unknown, OpenRules{spec, 1})
 }
 
 func isExpressions(t *inventory.Table) bool {
 	return strings.HasPrefix(t.Spec, "pcre:") || strings.HasPrefix(t.Spec, "regexp:")
 }
 
-func sameRule(a, b table.Rule) bool { return a.Pattern == b.Pattern && a.Result == b.Result }
+// hasRules says whether a table is one of rules that stand in lines of their own.
+func hasRules(t *inventory.Table) bool { return isExpressions(t) || strings.HasPrefix(t.Spec, "cidr:") }
 
 // counterpart are the rules of the same table on the other side, or else those that
 // its parameter has there.
@@ -89,7 +128,7 @@ func counterpart(tables []*inventory.Table, even *evener, t *inventory.Table) []
 		if even.text(o.Spec) == even.text(t.Spec) {
 			return o.Rules
 		}
-		if isExpressions(o) && o.Uses[0].Parameter == t.Uses[0].Parameter {
+		if hasRules(o) && o.Uses[0].Parameter == t.Uses[0].Parameter {
 			list = append(list, o.Rules...)
 		}
 	}
@@ -112,9 +151,9 @@ func (s *side) asksRecipients(t *inventory.Table) bool {
 	})
 }
 
-// spelledOut is the address that a pattern matches when it is one with anchors:
+// literal is the text that a pattern matches when it is one with anchors:
 // /^info@one\.test$/. A dot stands for itself.
-func spelledOut(pattern string) (string, bool) {
+func literal(pattern string) (string, bool) {
 	if pattern == "" {
 		return "", false
 	}
@@ -131,8 +170,12 @@ func spelledOut(pattern string) (string, bool) {
 		}
 		b.WriteByte(text[0])
 	}
-	local, domain, ok := strings.Cut(b.String(), "@")
-	return b.String(), ok && local != "" && domain != "" && !strings.Contains(domain, "@")
+	return b.String(), b.Len() > 0
+}
+
+func isAddress(text string) bool {
+	local, domain, ok := strings.Cut(text, "@")
+	return ok && local != "" && domain != "" && !strings.Contains(domain, "@")
 }
 
 // isWord says whether a character after a backslash stands for something else.

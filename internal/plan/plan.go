@@ -14,9 +14,13 @@
 // A finding is the same in both when it has its code and its subject; in which line
 // it is does not matter.
 //
+// A rule of a pattern table is the same when it matches and answers the same and the
+// ifs around it are the same; of one that is not, the if is the cause when only that
+// was changed.
+//
 // Limits: addresses that only a server knows, or a pattern that is more than an address
-// with anchors, and that nobody names, are not seen. Print says of such patterns that
-// they have changed.
+// with anchors, and that nobody names, are not seen. UnknownRules counts such patterns
+// when they have changed; they are no change as long as no known address is concerned.
 //
 // It imports address, check, check/inventory, config, explain, finding, origin, route,
 // setup, syntax and table.
@@ -51,8 +55,9 @@ type Result struct {
 	Cured      []finding.Finding `json:"cured"`
 	Summary    Summary           `json:"summary"`
 	Unfinished []string          `json:"unfinished,omitempty"` // checks that the time was too short for
-
-	unknown []openRules // of patterns that match nobody knows whom
+	// UnknownRules are changed rules that match nobody knows whom: that nothing
+	// changes for the addresses that are known says nothing of them.
+	UnknownRules []OpenRules `json:"unknown_rules,omitempty"`
 }
 
 // Summary counts addresses.
@@ -122,13 +127,13 @@ func Compare(ctx context.Context, before, after *setup.Setup, o Options) (*Resul
 		return r, nil
 	}
 	rules := changedRules(ctx, sides)
-	c := &comparison{sides: sides, progress: o.Progress, list: addresses(ctx, sides, append(rules.addresses, o.Addresses...)),
-		even: newEvener(sides), affected: affectedBy(ctx, sides)}
+	c := &comparison{sides: sides, progress: o.Progress, list: addresses(ctx, sides, append(rules.addresses, o.Addresses...), rules.domains),
+		even: newEvener(sides), affected: affectedBy(ctx, sides), rules: rules}
 	changes, err := c.run(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.Changes, r.unknown = changes, rules.unknown
+	r.Changes, r.UnknownRules = changes, rules.unknown
 	r.Summary = Summary{Addresses: len(c.list), Changed: len(changes)}
 	return r, nil
 }

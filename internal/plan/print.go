@@ -38,7 +38,7 @@ func (r *Result) Print(w io.Writer, colour bool) {
 	if len(r.Unfinished) > 0 {
 		fmt.Fprintf(w, "not examined to the end: %s\n", strings.Join(r.Unfinished, ", "))
 	}
-	for _, o := range r.unknown {
+	for _, o := range r.UnknownRules {
 		fmt.Fprintln(w, finding.Printable(o.String()))
 	}
 	if !r.Changed() {

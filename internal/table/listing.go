@@ -74,7 +74,14 @@ type Concealing interface {
 // are written. A table that answers every key alike has the pattern "".
 type Rule struct {
 	Pattern, Result string
+	Within          []Condition // all of them must hold before the rule is tried; the outermost first
 	At              origin.At
+}
+
+// Condition is what stands behind the "if" of rules between "if" and "endif".
+type Condition struct {
+	Pattern string
+	At      origin.At
 }
 
 // Ruled is the power of pattern tables to show their rules.

@@ -1,9 +1,7 @@
 package tlsconf
 
 import (
-	"bytes"
 	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +18,7 @@ type Server struct {
 	Protocols  string   // smtpd_tls_protocols, or smtpd_tls_mandatory_protocols where TLS is required
 	Ciphers    string   // smtpd_tls_ciphers, or smtpd_tls_mandatory_ciphers; "" is medium
 	Exclude    string   // smtpd_tls_exclude_ciphers and smtpd_tls_mandatory_exclude_ciphers
-	Log        Logger   // hears of changed files that are no good; nil: nobody
+	Log        Logger   // hears of pairs that are left out, and of changed files that are no good; nil: nobody
 
 	Now      func() time.Time                  // nil: time.Now
 	Stat     func(string) (os.FileInfo, error) // nil: os.Stat
@@ -39,7 +37,8 @@ var ErrNoCertificates = errors.New("no server certs available")
 
 // Config reads the certificates and returns the configuration of a listener,
 // which reads them again when their files change. Errors name the parameter and
-// the file; one for a Server without files wraps ErrNoCertificates.
+// the file; one for a Server without files wraps ErrNoCertificates, one for files
+// that have nothing but keys of an unknown kind an UnknownKeyError.
 func (s Server) Config() (*tls.Config, error) {
 	if s.Ciphers == "" {
 		s.Ciphers = "medium"
@@ -75,18 +74,20 @@ func (s Server) ClientCertificate() (func(*tls.CertificateRequestInfo) (*tls.Cer
 	return k.choose, nil
 }
 
-// Certificates reads the files once and returns what is in them. Errors are those
-// of Config.
+// Certificates reads the files once and returns those in them that can be used.
+// Errors are those of Config.
 func (s Server) Certificates() ([]tls.Certificate, error) {
-	k, err := s.keep()
-	if err != nil {
-		return nil, err
-	}
-	return k.certs, nil
+	return (&keeper{Server: s.complete()}).load()
 }
 
-// keep reads the certificates for the first time.
-func (s Server) keep() (*keeper, error) {
+// Read reads the files once and returns all that is in them, also what is left out,
+// and tells nobody. Errors are those of Config.
+func (s Server) Read() ([]Loaded, error) {
+	return s.complete().read()
+}
+
+// complete fills in what is left empty.
+func (s Server) complete() Server {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -99,6 +100,12 @@ func (s Server) keep() (*keeper, error) {
 	if s.ChainName == "" {
 		s.ChainName = "smtpd_tls_chain_files"
 	}
+	return s
+}
+
+// keep reads the certificates for the first time.
+func (s Server) keep() (*keeper, error) {
+	s = s.complete()
 	k := &keeper{Server: s}
 	k.stamps = k.look()
 	var err error
@@ -219,131 +226,19 @@ func same(a, b []stamp) bool {
 	return true
 }
 
-// load reads all certificates.
+// load reads the certificates that can be used. What is left out is logged.
 func (k *keeper) load() ([]tls.Certificate, error) {
-	if len(k.ChainFiles) > 0 {
-		return k.loadChain()
+	list, err := k.read()
+	if err != nil {
+		return nil, err
 	}
 	var certs []tls.Certificate
-	for _, p := range k.Pairs {
-		if p.Cert == "" {
-			continue
+	for _, l := range list {
+		if l.Err == nil {
+			certs = append(certs, l.Certificate)
+		} else if k.Log != nil {
+			k.Log.Warningf("%v; this certificate is left out", l.Err)
 		}
-		cert, err := k.loadPair(p)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, ErrNoCertificates
 	}
 	return certs, nil
-}
-
-func (k *keeper) loadPair(p Pair) (tls.Certificate, error) {
-	cert, err := k.ReadFile(p.Cert)
-	if err != nil {
-		return tls.Certificate{}, fileError(p.Parameter, p.Cert, err)
-	}
-	key, err := k.ReadFile(p.keyFile())
-	if err != nil {
-		return tls.Certificate{}, fileError("key of "+p.Parameter, p.keyFile(), err)
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return tls.Certificate{}, fileError(p.Parameter, p.Cert, err)
-	}
-	return pair, nil
-}
-
-// fileError names the parameter and the file, the latter once.
-func fileError(parameter, file string, err error) error {
-	if e, ok := errors.AsType[*os.PathError](err); ok {
-		err = e.Err
-	}
-	return fmt.Errorf("%s: %s: %w", parameter, file, err)
-}
-
-// loadChain reads the files of smtpd_tls_chain_files as if they were one: keys, each
-// followed by its certificate and the chain of that. A key may be in one file and its
-// certificate in the next.
-func (k *keeper) loadChain() ([]tls.Certificate, error) {
-	var c chain
-	for _, file := range k.ChainFiles {
-		text, err := k.ReadFile(file)
-		if err != nil {
-			return nil, fileError(k.ChainName, file, err)
-		}
-		if err := c.read(file, text); err != nil {
-			return nil, fileError(k.ChainName, c.file, err)
-		}
-	}
-	if err := c.finish(); err != nil {
-		return nil, fileError(k.ChainName, c.file, err)
-	}
-	return c.certs, nil
-}
-
-// chain is what was read of smtpd_tls_chain_files.
-type chain struct {
-	certs       []tls.Certificate // the finished ones
-	key, behind bytes.Buffer      // of the one that is being read, in PEM
-	file        string            // to blame: that of its certificate, or of its key, or the one that is no good
-}
-
-// read reads one more file.
-func (c *chain) read(file string, text []byte) error {
-	found := false
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		switch {
-		case block.Type == "CERTIFICATE":
-			if c.key.Len() == 0 {
-				c.file = file
-				return errors.New("a certificate without a key in front of it")
-			}
-			if c.behind.Len() == 0 {
-				c.file = file
-			}
-			_ = pem.Encode(&c.behind, block) // a Buffer takes everything
-		case isKey(block):
-			if err := c.finish(); err != nil {
-				return err
-			}
-			c.file = file
-			_ = pem.Encode(&c.key, block)
-		default:
-			continue
-		}
-		found = true
-	}
-	if !found {
-		c.file = file
-		return errors.New("no key and certificate found")
-	}
-	return nil
-}
-
-// finish ends the certificate that is being read, if there is one.
-func (c *chain) finish() error {
-	if c.key.Len() == 0 {
-		return nil
-	}
-	if c.behind.Len() == 0 {
-		return errors.New("a key without a certificate behind it")
-	}
-	cert, err := tls.X509KeyPair(c.behind.Bytes(), c.key.Bytes())
-	if err != nil {
-		return err
-	}
-	c.certs = append(c.certs, cert)
-	c.key.Reset()
-	c.behind.Reset()
-	return nil
-}
-
-// isKey reports whether a PEM block holds a private key: EC PARAMETERS and
-// other blocks are passed over.
-func isKey(block *pem.Block) bool {
-	return block.Type == "PRIVATE KEY" || block.Type == "RSA PRIVATE KEY" || block.Type == "EC PRIVATE KEY"
 }

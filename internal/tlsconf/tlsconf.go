@@ -5,16 +5,27 @@
 //
 // # Certificates
 //
-// smtpd_tls_chain_files is a list of PEM files, each with one or more keys,
-// every key followed by its certificate and the chain of that. When it is empty
+// smtpd_tls_chain_files is a list of PEM files, which are read as if they were one:
+// keys, every key followed by its certificate and the chain of that. Blocks of other
+// kinds are passed over, and so are files that have nothing else, but there must be
+// one certificate in all. When it is empty
 // there are smtpd_tls_cert_file (RSA, or any), smtpd_tls_eccert_file and
 // smtpd_tls_dcert_file, each a leaf certificate and its chain, and the keys in
 // the files named key instead of cert, by default in the same file. Of several
-// certificates each client is given the first that it understands.
+// certificates each client is given the first that it understands. A byte order mark
+// and the old label "X509 CERTIFICATE" do no harm (Plain).
+//
+// Keys are of the kinds that crypto/tls has: RSA, Ed25519, and ECDSA with P-256, P-384
+// or P-521. One of another kind that OpenSSL has, such as Ed448, is left out with its
+// certificate and a warning; with nothing but such keys there is an error. Whatever
+// else is wrong with a pair is an error.
 //
 // The files are looked at when a connection begins, at most once a second.
 // Files that changed are read aside and replace the certificates only when all
 // of them are good; else the old ones stay and a warning says why.
+//
+// Two keys of one kind are both used, where Postfix 3.7 would switch TLS off: see
+// Loaded. A block that is damaged is passed over, where Postfix would switch TLS off too.
 //
 // # Protocols
 //

@@ -43,7 +43,7 @@ func Roots(files Files, prefix, file, directory string, system bool) (*x509.Cert
 		if err != nil {
 			return nil, fileError(prefix+"tls_CAfile", file, err)
 		}
-		if !pool.AppendCertsFromPEM(text) {
+		if !pool.AppendCertsFromPEM(Plain(text)) {
 			return nil, fileError(prefix+"tls_CAfile", file, errors.New("no certificates found"))
 		}
 	}
@@ -56,7 +56,7 @@ func Roots(files Files, prefix, file, directory string, system bool) (*x509.Cert
 	}
 	for _, e := range entries {
 		if text, err := files.ReadFile(filepath.Join(directory, e.Name())); err == nil {
-			pool.AppendCertsFromPEM(text) // other files may lie there
+			pool.AppendCertsFromPEM(Plain(text)) // other files may lie there
 		}
 	}
 	return pool, nil
@@ -81,7 +81,7 @@ func ReadAnchors(files Files, parameter, file string) (*Anchors, error) {
 		return nil, fileError(parameter, file, err)
 	}
 	a := &Anchors{}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(Plain(text)); block != nil; block, rest = pem.Decode(rest) {
 		switch block.Type {
 		case "CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE":
 			cert, err := x509.ParseCertificate(block.Bytes)

@@ -13,6 +13,7 @@
 //	unknown.go   rows that no address asks for, recipients that nobody knows (VD201, VD202)
 //	order.go     two tables that answer one key differently (VD206, VD517)
 //	orphans.go   rows for addresses that are gone (VD514)
+//	dormant.go   rows that are there and inactive, for the cures
 //	duties.go    what a domain owes the world: postmaster, forwarding (VD502, VD506)
 //
 // One cause gives one finding. Findings about one row are one (notes.go), and what
@@ -100,6 +101,7 @@ type graph struct {
 	mu        sync.Mutex // guards what follows
 	strangers map[string]*stranger
 	veils     map[string]map[string]bool
+	dormant   map[string][]dormant // nil until it is asked for
 }
 
 // asked are the parameters whose tables are asked here besides by the router.

@@ -1,6 +1,7 @@
 package addresses
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -234,13 +235,15 @@ func (g *graph) aliasDomainEnd(ctx context.Context, e end) {
 			fix:     fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or make %s a mailbox domain", shown(e.sender), domain)})
 		return
 	}
+	_, because := g.inactive(ctx, e.address.Internal())
+	cure := cmp.Or(g.revive(ctx, e.address.Internal()), fmt.Sprintf("add a row for %s to virtual_alias_maps", e.address))
 	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
 		at: []origin.At{e.by.place(g), e.res.Why.At},
 		message: func(names string, n int) string {
-			return fmt.Sprintf("%s -> %s: %s is an alias domain, which has no mailboxes, and has no row for %s",
-				shown(e.sender), names, domain, them(n))
+			return fmt.Sprintf("%s -> %s: %s is an alias domain, which has no mailboxes, and has no row for %s%s",
+				shown(e.sender), names, domain, them(n), because)
 		},
-		fix: fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or add a row for %s to virtual_alias_maps", shown(e.sender), e.address)})
+		fix: fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or %s", shown(e.sender), cure)})
 }
 
 func them(n int) string {
@@ -256,17 +259,24 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 		at: []origin.At{e.by.place(g)}}
 	if address.Fold(e.sender) == address.Fold(e.address.Internal()) {
 		if !strings.HasPrefix(e.by.key, "@") {
-			g.selfOnly(e, n)
+			g.selfOnly(ctx, e, n)
 			return
 		}
 		e.sender = e.by.key // a catch-all that catches its own target
 	}
 	n.near = g.nearTarget(ctx, e)
+	_, because := g.inactive(ctx, e.address.Internal())
 	n.message = func(names string, _ int) string {
-		return fmt.Sprintf("%s -> %s: %s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal)
+		return fmt.Sprintf("%s -> %s: %s%s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal, because)
 	}
-	if n.fix = fmt.Sprintf("add %s to %s, or take it out of the row for %s", e.address, recipientMaps(e.class), shown(e.sender)); len(n.near) > 0 {
-		n.fix = fmt.Sprintf("write %s in the place of %s, or add %[2]s to %s", n.near[0], e.address, recipientMaps(e.class))
+	cure := g.revive(ctx, e.address.Internal())
+	switch near := likely(n.near, e.address.Internal()); {
+	case cure != "":
+		n.fix = fmt.Sprintf("%s, or take %s out of the row for %s", cure, e.address, shown(e.sender))
+	case near != "":
+		n.fix = fmt.Sprintf("write %s in the place of %s, or add %[2]s to %s", near, e.address, recipientMaps(e.class))
+	default:
+		n.fix = fmt.Sprintf("add %s to %s, or take it out of the row for %s", e.address, recipientMaps(e.class), shown(e.sender))
 	}
 	g.notes.add(n)
 }
@@ -279,9 +289,11 @@ func (g *graph) nearTarget(ctx context.Context, e end) []string {
 }
 
 // selfOnly is VD208, case (b).
-func (g *graph) selfOnly(e end, n note) {
-	n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted")
-	n.fix = fmt.Sprintf("add %s to %s, or take out the row %v", e.address, recipientMaps(e.class), n.at[0].RelativeTo(g.setup.Dir))
+func (g *graph) selfOnly(ctx context.Context, e end, n note) {
+	_, because := g.inactive(ctx, e.address.Internal())
+	n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted" + because)
+	cure := cmp.Or(g.revive(ctx, e.address.Internal()), fmt.Sprintf("add %s to %s", e.address, recipientMaps(e.class)))
+	n.fix = fmt.Sprintf("%s, or take out the row %v", cure, n.at[0].RelativeTo(g.setup.Dir))
 	g.notes.add(n)
 }
 

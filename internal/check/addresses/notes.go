@@ -172,7 +172,8 @@ func (n *notes) report(report finding.Report) {
 	}
 }
 
-// says is a message in which %s stands for the names.
-func says(format string) func(string, int) string {
-	return func(names string, _ int) string { return fmt.Sprintf(format, names) }
+// says is a message in which the first %s stands for the names. Behind it there may be
+// a condition of a query, with a % of its own.
+func says(text string) func(string, int) string {
+	return func(names string, _ int) string { return strings.Replace(text, "%s", names, 1) }
 }

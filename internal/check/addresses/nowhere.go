@@ -1,6 +1,7 @@
 package addresses
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -106,20 +107,9 @@ func (g *graph) noteNowhere(ctx context.Context, domain, parameter string, at or
 			return fmt.Sprintf("%s is in no list of domains (mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains), "+
 				"so mail for it is refused%s; %s", domain, because, rowsFor(n, parameter))
 		}
-		n.fix = nowhereFix(domain, parameter, n.near)
+		n.fix = cmp.Or(g.revive(ctx, domain), nowhereFix(domain, parameter, n.near))
 	}
 	g.notes.addTo(key, n)
-}
-
-// inactive are records of a domain that a condition of the query leaves out.
-func (g *graph) inactive(ctx context.Context, domain string) (at []origin.At, because string) {
-	for _, parameter := range domainLists {
-		for _, t := range g.list.Of(ctx, parameter) {
-			more, why := hidden(ctx, t, domain)
-			at, because = append(at, more...), because+why
-		}
-	}
-	return at, because
 }
 
 func rowsFor(n int, parameter string) string {
@@ -174,13 +164,17 @@ func (g *graph) explainNowhere(ctx context.Context, a address.Address, e *explai
 	if g.notes.has("VD103 " + domain) {
 		return
 	}
+	at, because := g.inactive(ctx, domain)
 	n := note{code: "VD103", severity: finding.Info, domain: domain, name: domain, near: g.list.NearDomain(ctx, domain),
-		at: []origin.At{g.parameter("virtual_mailbox_domains"), g.parameter("virtual_alias_domains"),
-			g.parameter("relay_domains"), g.parameter("mydestination")},
+		at: append(at, g.parameter("virtual_mailbox_domains"), g.parameter("virtual_alias_domains"),
+			g.parameter("relay_domains"), g.parameter("mydestination")),
 		message: says("%s is not hosted here: it is in none of mydestination, virtual_alias_domains, virtual_mailbox_domains and relay_domains, " +
-			"and the client is neither in mynetworks nor logged in"),
+			"and the client is neither in mynetworks nor logged in" + because),
 		fix: "add " + domain + " to virtual_mailbox_domains if it is to be hosted here; to send to it, the client has to log in"}
+	cure := g.revive(ctx, domain)
 	switch {
+	case cure != "":
+		n.severity, n.fix = finding.Error, cure
 	case g.isVeiledDomain(ctx, domain):
 		n.fix = "look at what \"postern check\" says of the place where " + domain + " is written"
 	case len(n.near) > 0:

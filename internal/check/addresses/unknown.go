@@ -1,12 +1,12 @@
 package addresses
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 
 	"postern/internal/address"
-	"postern/internal/check/inventory"
 	"postern/internal/finding"
 	"postern/internal/origin"
 	"postern/internal/route"
@@ -103,7 +103,7 @@ func (g *graph) explainUnknown(ctx context.Context, p *path) {
 		near := g.list.Near(ctx, e.address.Internal())
 		if e.class == route.VirtualAlias {
 			g.unknownAlias(ctx, e, near)
-			if len(near) == 0 {
+			if likely(near, e.address.Internal()) == "" {
 				continue // it is no spelling error, then
 			}
 		}
@@ -120,8 +120,14 @@ func (g *graph) unknown(ctx context.Context, e end, near []string) {
 	n.at, because = g.mistaken(ctx, e.address)
 	n.at = append(n.at, g.parameter(maps))
 	n.message = says("no row for %s in virtual_alias_maps or " + maps + because)
-	if len(near) > 0 {
-		n.fix = fmt.Sprintf("write %s if that is meant, or add %s to %s", near[0], e.address, maps)
+	other := likely(near, e.address.Internal())
+	if other != "" {
+		n.fix = fmt.Sprintf("write %s if that is meant, or add %s to %s", other, e.address, maps)
+	}
+	if cure := g.revive(ctx, e.address.Internal()); cure != "" {
+		if n.fix = cure; other != "" {
+			n.fix += fmt.Sprintf(", or write %s if that is meant", other)
+		}
 	}
 	g.notes.add(n)
 }
@@ -144,35 +150,27 @@ func (g *graph) mistaken(ctx context.Context, a address.Address) (at []origin.At
 					at, because = append(at, e.At()), fmt.Sprintf("; %s is there without its domain", e.Key)
 				}
 			}
-			more, why := hidden(ctx, t, a.Internal())
-			at = append(at, more...)
-			if why != "" {
-				because = why
-			}
 		}
 	}
-	return at, because
-}
-
-// hidden are the records of a database that a condition of the query leaves out.
-func hidden(ctx context.Context, t *inventory.Table, key string) (at []origin.At, because string) {
-	for _, h := range t.Hidden(ctx) {
-		if h.Reason == table.Excluded && meant(h.Key) == meant(key) {
-			at = append(at, h.At())
-			because = fmt.Sprintf("; there is a row in %s, but not with %s", t.Spec, h.Condition)
-		}
+	more, why := g.inactive(ctx, a.Internal())
+	if why != "" {
+		because = why
 	}
-	return at, because
+	return append(at, more...), because
 }
 
 // unknownAlias is VD202: an alias domain has no row for the address.
 func (g *graph) unknownAlias(ctx context.Context, e end, near []string) {
 	domain := address.Fold(e.address.Domain)
 	at := g.pointing(ctx, e.address)
+	more, because := g.inactive(ctx, e.address.Internal())
+	at = append(at, more...)
+	fix := cmp.Or(g.revive(ctx, e.address.Internal()),
+		fmt.Sprintf("add a row for %s to virtual_alias_maps, or make %s a mailbox domain", e.address, domain))
 	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
 		at:      append(at, g.places(e.res.Why)...),
-		message: says("%s is unknown: " + domain + " is an alias domain, which has no mailboxes, and virtual_alias_maps has no row for it"),
-		fix:     fmt.Sprintf("add a row for %s to virtual_alias_maps, or make %s a mailbox domain", e.address, domain)})
+		message: says("%s is unknown: " + domain + " is an alias domain, which has no mailboxes, and virtual_alias_maps has no row for it" + because),
+		fix:     fix})
 }
 
 // pointing are the alias rows that have an address as a target.

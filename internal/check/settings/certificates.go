@@ -44,14 +44,27 @@ func (x *examination) certificates(ctx context.Context) {
 // certificatesOf looks at the files of one set of parameters. name is the server's
 // own name, "" for a client, whose name does not matter.
 func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
+	named := certificatesIn(s, prefix, name)
+	readings := make([]reading, len(named))
+	for i, c := range named {
+		readings[i] = x.read(c)
+	}
+	usable := slices.ContainsFunc(readings, func(r reading) bool { return r.err == nil || x.mayNotRead(r.err) })
+	for i, r := range readings {
+		x.tell(r.certificate, append(x.judgeReading(r, usable), replaced(r, readings[:i])...))
+	}
+}
+
+// certificatesIn are those that a set of parameters names, in the order in which Postfix
+// reads them.
+func certificatesIn(s *config.Settings, prefix, name string) (list []certificate) {
 	if v := s.Value(prefix + "chain_files"); v.Text != "" && v.Text != "none" {
 		files := syntax.Split(v.Text, syntax.Separators)
-		x.certificate(certificate{parameter: prefix + "chain_files", at: v.At, name: name, files: files,
+		return []certificate{{parameter: prefix + "chain_files", at: v.At, name: name, files: files,
 			server: tlsconf.Server{ChainFiles: files, ChainName: prefix + "chain_files"},
-			form:   fmt.Sprintf("let %s name readable PEM files, each key in front of its certificate and the chain of that: %s", prefix+"chain_files", strings.Join(files, ", "))})
-		return
+			form:   fmt.Sprintf("let %s name readable PEM files, each key in front of its certificate and the chain of that: %s", prefix+"chain_files", strings.Join(files, ", "))}}
 	}
-	for _, kind := range []string{"", "ec", "d"} {
+	for _, kind := range []string{"", "d", "ec"} {
 		parameter := prefix + kind + "cert_file"
 		v, key := s.Value(parameter), s.Value(prefix+kind+"key_file")
 		if v.Text == "" || v.Text == "none" {
@@ -62,9 +75,10 @@ func (x *examination) certificatesOf(s *config.Settings, prefix, name string) {
 		if key.Text != "" && key.Text != v.Text {
 			files = append(files, key.Text)
 		}
-		x.certificate(certificate{parameter: parameter, at: v.At, name: name, files: files, server: tlsconf.Server{Pairs: []tlsconf.Pair{pair}},
+		list = append(list, certificate{parameter: parameter, at: v.At, name: name, files: files, server: tlsconf.Server{Pairs: []tlsconf.Pair{pair}},
 			form: fmt.Sprintf("let %s and its key name readable PEM files that belong together: %s", parameter, strings.Join(files, ", "))})
 	}
+	return list
 }
 
 // certificate is one that parameters name.
@@ -79,25 +93,70 @@ type certificate struct {
 	again     string // what to do when the files of the row have changed
 }
 
-// certificate reads one and judges it.
-func (x *examination) certificate(c certificate) {
+// reading is what the files of a certificate have.
+type reading struct {
+	certificate
+	found []tlsconf.Loaded
+	err   error
+}
+
+// read reads the files of a certificate.
+func (x *examination) read(c certificate) reading {
 	c.server.ReadFile = x.readFile
-	certs, err := c.server.Certificates()
-	if x.mayNotRead(err) {
-		certs, err = x.withoutKey(c)
-		if x.mayNotRead(err) {
-			return // root can, and we cannot tell
-		}
+	r := reading{certificate: c}
+	if r.found, r.err = c.server.Read(); x.mayNotRead(r.err) {
+		r.found, r.err = x.withoutKey(c, r.err)
 	}
-	if err != nil {
-		x.report(finding.Finding{Code: "VD509", Severity: finding.Error, At: []origin.At{c.at},
-			Message: fmt.Sprintf("the certificate cannot be used: %v", err),
-			Fix:     c.form})
+	return r
+}
+
+// remark is one thing that is to be said of a certificate.
+type remark struct {
+	severity  finding.Severity
+	text, fix string
+}
+
+// tell reports all that is to be said of a certificate at once: of two findings with
+// one code and one place only the first is kept.
+func (x *examination) tell(c certificate, remarks []remark) {
+	if len(remarks) == 0 {
 		return
 	}
-	for _, cert := range certs {
-		x.judge(c, cert)
+	f := finding.Finding{Code: "VD509", Severity: finding.Warning, At: []origin.At{c.at}}
+	var texts, fixes []string
+	for _, r := range remarks {
+		if r.severity == finding.Error {
+			f.Severity = finding.Error
+		}
+		texts = append(texts, r.text)
+		if !slices.Contains(fixes, r.fix) {
+			fixes = append(fixes, r.fix)
+		}
 	}
+	f.Message, f.Fix = strings.Join(texts, "; "), strings.Join(fixes, "; ")
+	x.report(f)
+}
+
+// judgeReading judges what the files of a certificate have. usable says whether the
+// server has one that it can use, of these files or of others.
+func (x *examination) judgeReading(r reading, usable bool) (remarks []remark) {
+	_, unknown := errors.AsType[*tlsconf.UnknownKeyError](r.err)
+	switch {
+	case x.mayNotRead(r.err):
+		return nil // root can, and we cannot tell
+	case unknown:
+		return []remark{leftOut(r.certificate, r.err, usable)}
+	case r.err != nil:
+		return []remark{{finding.Error, fmt.Sprintf("the certificate cannot be used: %v", r.err), r.form}}
+	}
+	for _, l := range r.found {
+		if l.Err != nil {
+			remarks = append(remarks, leftOut(r.certificate, l.Err, true))
+		} else {
+			remarks = append(remarks, x.assess(r.certificate, l.Certificate)...)
+		}
+	}
+	return append(remarks, twice(r)...)
 }
 
 // readFile reads a file, or what stands in its place.
@@ -123,10 +182,10 @@ func (x *examination) mayNotRead(err error) bool {
 	return errors.Is(err, syscall.EACCES) && os.Geteuid() != 0
 }
 
-// withoutKey reads the certificates alone, whose key is not for us to read.
-func (x *examination) withoutKey(c certificate) ([]tls.Certificate, error) {
+// withoutKey reads the certificates alone, whose key is not for us to read: denied.
+func (x *examination) withoutKey(c certificate, denied error) ([]tlsconf.Loaded, error) {
 	if len(c.server.Pairs) == 0 {
-		return nil, nil
+		return nil, denied
 	}
 	text, err := x.readFile(c.server.Pairs[0].Cert)
 	if err != nil {
@@ -136,12 +195,12 @@ func (x *examination) withoutKey(c certificate) ([]tls.Certificate, error) {
 	if len(chain) == 0 {
 		return nil, fmt.Errorf("%s: %s: no certificate found", c.parameter, c.server.Pairs[0].Cert)
 	}
-	return []tls.Certificate{{Certificate: chain}}, nil
+	return []tlsconf.Loaded{{Certificate: tls.Certificate{Certificate: chain}}}, nil
 }
 
 // blocks are the certificates of a PEM file.
 func blocks(text []byte) (chain [][]byte) {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(tlsconf.Plain(text)); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
 			chain = append(chain, block.Bytes)
 		}
@@ -149,8 +208,8 @@ func blocks(text []byte) (chain [][]byte) {
 	return chain
 }
 
-// judge looks at the dates and the names of a certificate.
-func (x *examination) judge(c certificate, cert tls.Certificate) {
+// assess looks at the dates and the names of a certificate.
+func (x *examination) assess(c certificate, cert tls.Certificate) []remark {
 	var texts []string
 	severity := finding.Warning
 	for n, der := range cert.Certificate {
@@ -172,12 +231,10 @@ func (x *examination) judge(c certificate, cert tls.Certificate) {
 		texts = append(texts, text)
 	}
 	if len(texts) == 0 {
-		return
+		return nil
 	}
 	what, fix := x.naming(c, cert.Certificate[0])
-	x.report(finding.Finding{Code: "VD509", Severity: severity, At: []origin.At{c.at},
-		Message: fmt.Sprintf("%s (%s) %s", what, c.parameter, strings.Join(texts, " and ")),
-		Fix:     fix})
+	return []remark{{severity, fmt.Sprintf("%s (%s) %s", what, c.parameter, strings.Join(texts, " and ")), fix}}
 }
 
 // wanted is the name that a certificate must have, and whose it is.

@@ -2,7 +2,6 @@ package settings
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"strings"
@@ -97,11 +96,9 @@ func (x *examination) content(value string) ([]byte, error) {
 func (x *examination) namedCertificate(c certificate, content []byte, err error) {
 	if err == nil {
 		c.server = tlsconf.Server{ChainName: c.parameter, ChainFiles: []string{c.row}, ReadFile: func(string) ([]byte, error) { return content, nil }}
-		var certs []tls.Certificate
-		if certs, err = c.server.Certificates(); err == nil {
-			for _, cert := range certs {
-				x.judge(c, cert)
-			}
+		r := reading{certificate: c}
+		if r.found, err = c.server.Read(); err == nil {
+			x.tell(c, x.judgeReading(r, true))
 			return
 		}
 	}

@@ -41,6 +41,8 @@ func (x *examination) indexes(ctx context.Context, t *inventory.Table) bool {
 		x.writable(t, path+format.Suffix, index)
 		if sourceErr == nil && source.ModTime().After(index.ModTime()) {
 			x.older(ctx, t, path, path+format.Suffix)
+		} else if sourceErr == nil && ofFiles(t) {
+			x.renewed(ctx, t, path+format.Suffix)
 		}
 	}
 	if sourceErr == nil {
@@ -123,7 +125,10 @@ func (x *examination) older(ctx context.Context, t *inventory.Table, path, index
 			Fix:     fmt.Sprintf("run \"%s\", or leave it", command(t))})
 	default:
 		who := "Postern answers from the text, Postfix from the old index"
-		if !x.fromText() {
+		switch {
+		case ofFiles(t):
+			who = "Postfix goes on with the old certificates"
+		case !x.fromText():
 			who = "the old index answers"
 		}
 		x.add(finding.Finding{Code: "VD302", Severity: x.onlyPostfix(t), At: append(differing, at...),
@@ -153,7 +158,7 @@ func (x *examination) differences(ctx context.Context, t *inventory.Table, path,
 	for _, key := range slices.SortedFunc(maps.Keys(text), func(a, b string) int { return text[a].At().Line - text[b].At().Line }) {
 		row, known := old[key]
 		delete(old, key)
-		if !known || row.Value != text[key].Value && !ofFiles(t) {
+		if like := x.compare(t, row.Value, text[key].Value); !known || like == differing || like == missingFile {
 			total++
 			at = append(at, text[key].At())
 		}
@@ -169,12 +174,6 @@ func (x *examination) differences(ctx context.Context, t *inventory.Table, path,
 
 // added are the records that postalias(1) adds.
 var added = map[string]bool{"@": true, "yp_last_modified": true, "yp_master_name": true}
-
-// ofFiles reports a table whose index has the content of the files that its text names
-// (postmap -F).
-func ofFiles(t *inventory.Table) bool {
-	return slices.ContainsFunc(t.Uses, func(u inventory.Use) bool { return u.Parameter == "tls_server_sni_maps" })
-}
 
 // rowsOf are the rows of the text, or else of the index, of a table by folded key.
 func (x *examination) rowsOf(ctx context.Context, t *inventory.Table, fromText bool) (map[string]table.Entry, error) {

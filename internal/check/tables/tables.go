@@ -1,7 +1,7 @@
 // Package tables checks the lookup tables that a configuration names: it is one room
 // of package check.
 //
-//	VD301 VD302 VD303   indexes: of hash:, btree:, lmdb:, cdb:, beside their text
+//	VD301 VD302 VD303   indexes: of hash:, btree:, lmdb:, cdb:, beside their text and the files that it names (postmap -F)
 //	VD304 VD306 VD307   failing: a type that nobody has, a server that is away, any other failure
 //	VD305               described: .cf files, and parameters that must have a value
 //	VD308               shape: queries and rows that answer in another shape than is needed

@@ -58,6 +58,13 @@
 // anchors in a repeated group and back-references to or in one, and after
 // (x){0,2}, (x*)* and (x|)* its groups may hold another part of the same match.
 //
+// Of many patterns the literal text is read that a key must have in order to match
+// (the @lists. of the example). A key without it is a mismatch, and the engine is not
+// asked; a table of many such rules has an index of these texts, so that a search
+// costs a probe for each byte of the key instead of a match for each rule. It finds
+// the rules that one by one would be found; but a pattern that the engine would give
+// up on is no failure for a key that lacks the text.
+//
 // # Patterns of addresses: cidr
 //
 // A pattern is an address or a network, 192.0.2.1 or 2001:db8::/32, which may
@@ -69,7 +76,7 @@
 //
 // A file is read again when it changes (table.File). The types are pattern
 // types: they are asked for whole keys only. They have no rows to list, but show
-// their rules as they are written.
+// their rules as they are written, each with the ifs around it.
 //
 // The package imports origin, syntax, table, table/text for the problems of a line,
 // and the PCRE2 library.

@@ -284,9 +284,14 @@ func benchmark(b *testing.B, family, text string, keys ...string) {
 
 func BenchmarkText(b *testing.B) {
 	rules := "/^sales-([a-z]+)@(.*)$/ $1@$2\n/^team\\+(.*)@example\\.test$/ j$1@example.test\n/@list\\.example\\.test$/ list\n/^postmaster@/ root\n"
+	var many strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&many, "/^x?user%d(\\+.*)?@example\\.test$/ x\n", i)
+	}
 	for _, family := range []string{"regexp", "pcre"} {
 		b.Run(family+"/miss", func(b *testing.B) { benchmark(b, family, rules, "john.doe@example.test") })
 		b.Run(family+"/group", func(b *testing.B) { benchmark(b, family, rules, "sales-jim@example.test") })
+		b.Run(family+"/many", func(b *testing.B) { benchmark(b, family, many.String(), "user700@example.test", "jim@example.test") })
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -75,16 +76,26 @@ func (l *list) Name() string { return l.family + ":" + l.name }
 // of the parameter.
 func (l *list) Traits() table.Traits { return table.Traits{Pattern: true, InPlace: l.file == nil} }
 
-// Rules are the rules that can be used, with patterns and results as written. Those
-// between "if" and "endif" are among them as if they stood alone.
+// Rules are the rules that can be used, with patterns and results as written, each
+// with the conditions of the ifs that it stands in.
 func (l *list) Rules() []table.Rule {
 	p := l.program()
 	rules := make([]table.Rule, 0, len(p.rules))
-	for _, r := range p.rules {
-		if !r.isIf {
-			pattern, result := l.cut(r.text)
-			rules = append(rules, table.Rule{Pattern: pattern, Result: result, At: r.at})
+	var within []table.Condition
+	var ends []int // of these ifs
+	for i, r := range p.rules {
+		for len(ends) > 0 && ends[len(ends)-1] <= i {
+			ends = ends[:len(ends)-1]
+			within = slices.Clip(within[:len(ends)])
 		}
+		if r.isIf {
+			condition, _ := cutWord(r.text, "if")
+			pattern, _ := l.cut(condition)
+			within, ends = append(within, table.Condition{Pattern: pattern, At: r.at}), append(ends, r.end)
+			continue
+		}
+		pattern, result := l.cut(r.text)
+		rules = append(rules, table.Rule{Pattern: pattern, Result: result, Within: within, At: r.at})
 	}
 	return rules
 }

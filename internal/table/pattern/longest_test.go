@@ -14,6 +14,9 @@ func compiled(t *testing.T, pattern, flags string) matcher {
 	if err != nil {
 		t.Fatalf("%s: %v", pattern, err)
 	}
+	if s, ok := m.(*screened); ok {
+		m = s.matcher
+	}
 	if _, ok := m.(*longest); !ok {
 		t.Fatalf("%s is run by %T", pattern, m)
 	}

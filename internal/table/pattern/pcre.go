@@ -3,6 +3,7 @@ package pattern
 import (
 	"context"
 	"fmt"
+	"regexp/syntax"
 
 	"go.elara.ws/pcre/lib"
 
@@ -32,7 +33,14 @@ func compilePcre(source, flags string) (matcher, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return m, m.groups, nil
+	if options&lib.DPCRE2_EXTENDED != 0 || !shared(source) {
+		return m, m.groups, nil
+	}
+	notation := syntax.Perl
+	if options&lib.DPCRE2_MULTILINE != 0 {
+		notation &^= syntax.OneLine
+	}
+	return screen(m, source, notation), m.groups, nil
 }
 
 func pcreOption(flag byte) (option uint32, ok bool) {

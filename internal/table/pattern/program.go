@@ -12,6 +12,7 @@ import (
 type program struct {
 	rules    []rule
 	problems []text.Problem // lines that are left out
+	texts    *textIndex     // nil: the rules are tried one by one
 }
 
 // rule is one line: a condition list with either a result or, for an "if", the
@@ -45,6 +46,7 @@ type matcher interface {
 type subject struct {
 	key    string
 	latin1 string     // key with every byte turned into the character of that number
+	folded string     // key with ASCII letters small
 	addr   netip.Addr // of address tables
 }
 
@@ -52,10 +54,10 @@ type subject struct {
 func newText(key string) (subject, bool) {
 	for i := 0; i < len(key); i++ {
 		if key[i] >= 0x80 {
-			return subject{key: key, latin1: widen(key)}, true
+			return subject{key: key, latin1: widen(key), folded: fold(key)}, true
 		}
 	}
-	return subject{key: key, latin1: key}, true
+	return subject{key: key, latin1: key, folded: fold(key)}, true
 }
 
 func widen(key string) string {
@@ -88,7 +90,14 @@ func newAddress(key string) (subject, bool) {
 
 // find returns the first rule that matches and the groups of the match, or nil.
 func (p *program) find(s *subject) (*rule, []string, error) {
+	var buffer [32]int32
+	candidates := p.texts.candidates(s.folded, buffer[:0])
 	for i := 0; i < len(p.rules); i++ {
+		if p.texts != nil {
+			if i = candidates.next(i); i < 0 {
+				break
+			}
+		}
 		r := &p.rules[i]
 		if r.index != nil {
 			if found := r.index.find(s.addr); found >= 0 {

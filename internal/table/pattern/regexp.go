@@ -40,8 +40,11 @@ func compileRegexp(source, flags string) (matcher, int, error) {
 	} else {
 		m, err = newLinear(expr.text)
 	}
+	if err == nil {
+		return screen(m, expr.text, syntax.Perl), expr.groups, nil
+	}
 	if !tooBig(err) {
-		return m, expr.groups, err
+		return nil, 0, err
 	}
 	opt.pcre = true
 	if expr, err = translate(source, opt); err != nil {

@@ -16,9 +16,14 @@ import (
 func TestShowRules(t *testing.T) {
 	types := map[string]table.Constructor{"regexp": Regexp, "pcre": Pcre, "cidr": Cidr}
 	for spec, want := range map[string][]string{
-		"regexp:{{/^a b/i   two words}, {!/x/!/y/ no}, {if /z/}, {/z\\/z/ z}, {endif}, {bad}}": {"/^a b/i -> two words", "!/x/!/y/ -> no", `/z\/z/ -> z`},
-		"pcre:{{!/x/ a!b}, {/(/ broken}}":                                        {"!/x/ -> a!b"},
-		"cidr:{{192.0.2.0/24 OK}, {! 192.0.2.1  no  such}, {192.0.2.1/24 bits}}": {"192.0.2.0/24 -> OK", "!192.0.2.1 -> no  such"},
+		"pcre:{{if !/a/ix more}, {/b/ b}, {IF /c d/}, {if !!/e/}, {/f/ f}, {endif}, {/g/ g}, {if /h/}, {/h/ h}, {endif}, {endif}, {endif}, {if /(/}, {/i/ i}, {endif}, {if /k/}, {/l/ l}}": {
+			"if !/a/ix: /b/ -> b", "if !/a/ix: if /c d/: if !!/e/: /f/ -> f", "if !/a/ix: if /c d/: /g/ -> g", "if !/a/ix: if /c d/: if /h/: /h/ -> h",
+			"/i/ -> i", "if /k/: /l/ -> l"},
+		"regexp:{{if /a b/}, {/c/ c}, {endif}}":                                                {"if /a b/: /c/ -> c"},
+		"cidr:{{if ! 10.0.0.0/8}, {192.0.2.1 one}, {endif}, {::1 six}}":                        {"if !10.0.0.0/8: 192.0.2.1 -> one", "::1 -> six"},
+		"regexp:{{/^a b/i   two words}, {!/x/!/y/ no}, {if /z/}, {/z\\/z/ z}, {endif}, {bad}}": {"/^a b/i -> two words", "!/x/!/y/ -> no", `if /z/: /z\/z/ -> z`},
+		"pcre:{{!/x/ a!b}, {/(/ broken}}":                                                      {"!/x/ -> a!b"},
+		"cidr:{{192.0.2.0/24 OK}, {! 192.0.2.1  no  such}, {192.0.2.1/24 bits}}":               {"192.0.2.0/24 -> OK", "!192.0.2.1 -> no  such"},
 	} {
 		typ, name, _ := strings.Cut(spec, ":")
 		tab, err := types[typ](t.Context(), &table.Opener{}, name, table.Use{})
@@ -27,7 +32,11 @@ func TestShowRules(t *testing.T) {
 		}
 		var got []string
 		for _, r := range tab.(table.Ruled).Rules() {
-			got = append(got, r.Pattern+" -> "+r.Result)
+			within := ""
+			for _, c := range r.Within {
+				within += "if " + c.Pattern + ": "
+			}
+			got = append(got, within+r.Pattern+" -> "+r.Result)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", spec, diff)

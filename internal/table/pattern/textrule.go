@@ -78,6 +78,7 @@ func textDialect(family string, compile func(source, flags string) (matcher, int
 	return dialect{
 		family:  family,
 		prepare: newText,
+		finish:  indexTexts,
 		cut:     func(text string) (pattern, result string) { return cutPatterns(text, stop) },
 		condition: func(c *compiler, text string, r *rule) error {
 			rest, _, err := read(c, r, text)

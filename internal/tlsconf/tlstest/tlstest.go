@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"embed"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -104,6 +105,23 @@ func (ca *CA) issue(t testing.TB, old bool, names []string) (der []byte, k *ecds
 		t.Fatal(err)
 	}
 	return der, k
+}
+
+// files are made by openssl(1), which knows more kinds of keys than Go.
+//
+//go:embed testdata/*.pem
+var files embed.FS
+
+// Unknown is a key, and a certificate for mail.test, of a kind that crypto/tls cannot
+// use: ed448, rsa-pss, dsa, brainpool, brainpool-explicit (the curve is written out) or
+// secp256k1 (not in PKCS #8).
+func Unknown(t testing.TB, kind string) []byte {
+	t.Helper()
+	text, err := files.ReadFile("testdata/" + kind + ".pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // Config is the configuration of a server with a certificate for the names.
