@@ -2,6 +2,7 @@ package logline
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -13,11 +14,14 @@ var ownSide = []string{"VD101", "VD201", "VD202", "VD203", "VD307", "VD403", "VD
 // isOwnSide reports a rule that says nothing about the words of another host.
 func (r *rule) isOwnSide() bool { return slices.Contains(ownSide, r.codes[0]) }
 
+var portLMTP = regexp.MustCompile(`\]:24\b`)
+
 // isElsewhere reports an event at a host that is not ours. Ours are what LMTP is spoken
 // to, what is reached by a socket or at a loopback or private address, and every
-// transport that names no host: virtual, local, a pipe.
+// transport that names no host: virtual, local, a pipe. Port 24 is that of LMTP, in a
+// line that does not say which client it is of.
 func isElsewhere(line, text string) bool {
-	if byLMTP(line, text) {
+	if isOf("lmtp", line, text) || portLMTP.MatchString(text) && !isOf("smtp", line, text) {
 		return false
 	}
 	ip, err := netip.ParseAddr(strings.TrimPrefix(farAddress(text), "IPv6:"))
@@ -28,10 +32,11 @@ func isElsewhere(line, text string) bool {
 	return !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast()
 }
 
-// byLMTP reports whether a line is of the LMTP client, whatever the form of its front.
-func byLMTP(line, text string) bool {
+// isOf reports whether a line is of a client, whatever the form of its front.
+func isOf(client, line, text string) bool {
 	front, _, _ := strings.Cut(line, text)
-	for _, end := range []string{"/lmtp[", "/lmtp ", `/lmtp"`} {
+	for _, end := range []string{"[", " ", `"`} {
+		end = "/" + client + end
 		if strings.Contains(front, end) || strings.HasPrefix(line, "{") && strings.Contains(line, end) {
 			return true
 		}

@@ -323,6 +323,9 @@ func TestElsewhere(t *testing.T) {
 		{"Nov 22 20:51:57 mx postfix/virtual[9]: 4Bx1: to=<jon@example.test>, relay=virtual, dsn=5.2.2, status=bounced (maildir delivery failed: Quota exceeded)", "VD404", ""},
 		{"Nov 22 20:51:57 mx postfix/pipe[9]: 4Bx1: to=<jon@example.test>, relay=dovecot, dsn=4.3.0, status=deferred (temporary failure. Command output: Quota exceeded)", "VD404", ""},
 		{"Nov 22 20:51:57 mx postfix/smtpd[9]: NOQUEUE: reject: RCPT from mx.big.example[203.0.113.9]: 552 5.2.2 <jon@example.test>: Quota exceeded; from=<a@b.test> to=<jon@example.test>", "VD404", ""},
+		{"4Bx1: to=<jon@example.test>, relay=none, dsn=4.4.1, status=deferred (connect to " + far + ":24: Connection refused)", "VD403", ""},
+		{"4Bx1: to=<jon@example.test>, relay=" + far + ":24, dsn=4.2.2, status=deferred (host " + far + " said: " + full + " (in reply to RCPT TO command))", "VD404", ""},
+		{"4Bx1: to=<jon@example.test>, relay=" + far + ":2424, dsn=4.2.2, status=deferred (host " + far + " said: " + full + " (in reply to RCPT TO command))", "", "mailbox on the other host"},
 		{lmtp + "4Bx1: to=<jon@example.test>, relay=none, dsn=4.4.1, status=deferred (connect to box.example[203.0.113.9]:24: Connection refused)", "VD403", ""},
 		{smtp + "connect to box[10.0.0.4]:24: Connection refused", "VD403", ""},
 	} {

@@ -52,6 +52,9 @@ func changedRules(ctx context.Context, sides [2]*side) *rules {
 				continue
 			}
 			changed := even.difference(t.Rules, others)
+			if len(changed) == 0 && len(even.difference(others, t.Rules)) == 0 {
+				changed = even.reordered(t.Rules, others)
+			}
 			for _, r := range changed {
 				found.blamed[n][placeOf(r.rule.At, sides[n])] = r.blame(n == 0, sides)
 			}

@@ -25,6 +25,7 @@ func TestRules(t *testing.T) {
 		{"another target", strings.Replace(rules, "ann@", "bob@", 1), []string{"sales@one.test by virtual:1"}, ""},
 		{"a rule before it", "/^s/ bob@one.test\n" + rules, []string{"sales@one.test by virtual:1"}, "1 changed rule of pcre:"},
 		{"another order", "/^s-.*@one\\.test$/ ann@one.test\n/^sales@one\\.test$/ ann@one.test\n", nil, ""},
+		{"a repetition", rules + rules, nil, ""},
 		{"another target of many", strings.Replace(rules, "/^s-.*@one\\.test$/ ann@", "/^x.*/ bob@one.test\n/^s-.*@one\\.test$/ bob@", 1), nil, "2 changed rules of pcre:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -50,5 +51,23 @@ func TestRules(t *testing.T) {
 				t.Errorf("a note in\n%s", b.String())
 			}
 		})
+	}
+}
+
+// TestOrder exchanges rules of a table of patterns: the first that fits is the one
+// that answers.
+func TestOrder(t *testing.T) {
+	const first, info, team, last = "/^x/ ann@one.test\n", "/^info@/ bob@one.test\n", "/^info.*@one\\.test$/ ann@one.test\n", "/^y/ ann@one.test\n"
+	config := func(rules string) *setup.Setup {
+		f := sound().with("main.cf", "texthash:{dir}/virtual", "pcre:{dir}/virtual")
+		f["virtual"] = rules
+		return f.open(t, setup.Options{})
+	}
+	r := compare(t, config(first+info+team+last), config(first+team+info+last), plan.Options{Addresses: []string{"info@one.test"}})
+	if len(r.Changes) != 1 || r.Changes[0].Address != "info@one.test" || r.Changes[0].Cause.Line != 2 {
+		t.Errorf("changes %+v", r.Changes)
+	}
+	if len(r.UnknownRules) != 1 || r.UnknownRules[0].Count != 2 {
+		t.Errorf("unknown rules %v", r.UnknownRules)
 	}
 }

@@ -84,6 +84,40 @@ func (e *evener) difference(list, others []table.Rule) []changedRule {
 	return changed
 }
 
+// reordered are the rules of a list that stand in another order than among others, for
+// two lists with the same ones: those from the first to the last that is elsewhere,
+// unless they all answer the same. A rule that repeats an earlier one is never come to.
+func (e *evener) reordered(list, others []table.Rule) []changedRule {
+	list, others = e.once(list), e.once(others)
+	for len(list) > 0 && len(others) > 0 && e.sameRule(list[0], others[0]) {
+		list, others = list[1:], others[1:]
+	}
+	for len(list) > 0 && len(others) > 0 && e.sameRule(list[len(list)-1], others[len(others)-1]) {
+		list, others = list[:len(list)-1], others[:len(others)-1]
+	}
+	if !slices.ContainsFunc(list, func(r table.Rule) bool { return !e.same(r.Result, list[0].Result) }) {
+		return nil
+	}
+	var changed []changedRule
+	for _, r := range list {
+		changed = append(changed, changedRule{rule: r, even: e})
+	}
+	return changed
+}
+
+// once are the rules of a list without repetitions.
+func (e *evener) once(list []table.Rule) []table.Rule {
+	var rules []table.Rule
+	seen := map[string]bool{}
+	for _, r := range list {
+		if _, all := e.words(r); !seen[all] {
+			seen[all] = true
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
 // blame is the place that makes a rule another one: an if that was changed, put around
 // it or taken away, or else the rule itself. inOld says of which side the rule is.
 func (c changedRule) blame(inOld bool, sides [2]*side) blamed {
