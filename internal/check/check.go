@@ -20,7 +20,7 @@
 // Nothing is changed: no index is built, no mailbox made. Nothing secret is said: every
 // finding, whoever reports it, goes through secrets first.
 //
-// It imports address, config, explain, finding, nearest, origin, setup, syntax, table,
+// It imports address, config, explain, finding, origin, setup, syntax, table,
 // table/cf, and the rooms below.
 package check
 

@@ -8,7 +8,6 @@ import (
 
 	"postern/internal/config"
 	"postern/internal/finding"
-	"postern/internal/nearest"
 	"postern/internal/origin"
 	"postern/internal/syntax"
 	"postern/internal/table"
@@ -18,10 +17,12 @@ import (
 // secrets hides passwords and private keys in what is said. Every finding goes through
 // finding, every other text through text. What is hidden:
 //
-//   - passwords of URIs, settings called password, columns of databases called so
-//   - rows of the tables that parameters of passwords or of keys name (isSecret), in a
-//     file, an index, a database or the parameter itself: of a row the key is left, of
-//     a parameter the types and files of its tables
+//   - passwords of URIs, settings called password (config.IsPassword), columns of
+//     databases called so
+//   - rows of the tables that parameters of passwords or of keys name
+//     (config.HasSecretTables), in a file, an index, a database or the parameter itself:
+//     of a row the key is left, of a parameter the types and files of its tables
+//   - settings of one's own that both refer to
 //   - what a finding says of such a row or parameter with the same words
 //
 // Rather too much is hidden than too little: the file and the line are always left.
@@ -32,33 +33,14 @@ type secrets struct {
 	files  map[string]bool   // whose lines are a key and a secret
 	cfs    map[string]bool   // .cf files that describe tables of secrets
 	tables map[string]bool   // type:name of those
+	own    map[string]bool   // parameters of one's own that those of secrets refer to: may they be one?
 	rest   []string          // secret words of settings, for findings that concern them
 	plain  []string          // names of files, tables and parameters, which are no secret
 }
 
-// secretNames are the parameters of passwords and of private keys.
-var secretNames = []string{"smtp_sasl_password_maps", "lmtp_sasl_password_maps", "smtpd_sasl_password_maps", "tls_server_sni_maps"}
-
-// isSecret reports a parameter whose tables hold secrets, also when it is misspelt.
-func isSecret(name string) bool {
-	return strings.HasSuffix(name, "password_maps") || strings.HasSuffix(name, "passwd_maps") || strings.HasSuffix(name, "sni_maps") ||
-		nearest.Word(name, slices.Values(secretNames), 3) != ""
-}
-
-// isPassword reports a setting whose value is a password, in main.cf or a .cf file.
-func isPassword(name string) bool {
-	name = strings.ToLower(name)
-	switch name {
-	case "pw", "pwd", "pass", "passwd":
-		return true
-	}
-	return strings.HasSuffix(name, "password") || strings.HasSuffix(name, "passwd") || strings.HasSuffix(name, "_pw") ||
-		nearest.Word(name, slices.Values([]string{"password"}), 2) != ""
-}
-
 // secretsOf finds the tables of secrets that main.cf or a -o of master.cf names.
 func secretsOf(o *table.Opener, s *config.Settings) secrets {
-	hide := secrets{opener: o, files: map[string]bool{}, cfs: map[string]bool{}, tables: map[string]bool{}}
+	hide := secrets{opener: o, files: map[string]bool{}, cfs: map[string]bool{}, tables: map[string]bool{}, own: map[string]bool{}}
 	shown := map[string]string{}
 	hide.gather(s, shown)
 	for _, m := range s.Services() {
@@ -85,10 +67,15 @@ func longestFirst(a, b string) int {
 // gather notes the secrets of the settings of main.cf, or of one service.
 func (s *secrets) gather(settings *config.Settings, shown map[string]string) {
 	for name, v := range settings.All() {
-		if isPassword(name) && v.Text != "" {
+		if config.IsPassword(name) || config.HasSecretTables(name) {
+			s.refer(settings, v.Raw)
+		}
+	}
+	for name, v := range settings.All() {
+		if s.isPassword(name) && v.Text != "" {
 			shown[name+"="+v.Text] = name + "=..."
 		}
-		if !isSecret(name) {
+		if !config.HasSecretTables(name) {
 			continue
 		}
 		s.plain = append(s.plain, name)
@@ -101,6 +88,29 @@ func (s *secrets) gather(settings *config.Settings, shown map[string]string) {
 		s.tablesIn(v.Text)
 	}
 }
+
+// refer notes the parameters of one's own that a value is made of.
+func (s *secrets) refer(settings *config.Settings, raw string) {
+	names, _ := config.Names(raw) // a value with a mistake is empty
+	for _, name := range names {
+		_, known := settings.Default(name)
+		if _, seen := s.own[name]; !known && !seen {
+			s.own[name] = !s.isTables(settings.Value(name).Text)
+			s.refer(settings, settings.Raw(name))
+		}
+	}
+}
+
+// isTables reports a value of nothing but types and names: hash:/etc/postfix/.
+func (s secrets) isTables(value string) bool {
+	return value != "" && !slices.ContainsFunc(syntax.Split(value, syntax.Separators), func(word string) bool {
+		typ, name, _ := strings.Cut(table.Direct(word), ":")
+		return !s.isType(typ) || !s.isName(typ, name)
+	})
+}
+
+// isPassword reports a setting whose value is a password, or may be one.
+func (s secrets) isPassword(name string) bool { return config.IsPassword(name) || s.own[name] }
 
 // tablesIn notes the files and databases of a value, those inside of composed tables too.
 func (s *secrets) tablesIn(value string) {
@@ -140,8 +150,8 @@ func (s secrets) finding(f finding.Finding) finding.Finding {
 	var words, keep []string
 	concerns := slices.ContainsFunc(s.plain, func(name string) bool { return strings.Contains(f.Message+f.Fix, name) })
 	for n := range at {
-		place, hidden := s.place(f.At[n])
-		at[n], keep = place, append(keep, place.Key)
+		place, key, hidden := s.place(f.At[n])
+		at[n], keep = place, append(keep, key, place.Key)
 		words, concerns = append(words, hidden...), concerns || len(hidden) > 0
 	}
 	if concerns {

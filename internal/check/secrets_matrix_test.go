@@ -138,11 +138,11 @@ func TestSecretsInOldIndexes(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir, map[string]string{
 			"main.cf": parameter + " = cdb:{dir}/rows\nmydestination = localhost\n",
-			"rows":    "mail.isp.test " + hunter + "\n[other.test]:587 " + hunter + "\n",
+			"rows":    "mail.isp.test " + hunter + "\n[other.test]:587 " + hunter + "\nsmtp.isp.test joe@isp.test:Hunter2\n",
 		})
 		indexed(t, dir)
 		write(t, dir, map[string]string{"rows": "[other.test]:587 u:Hunter2SecretNew\n"})
-		silent(t, said(t, dir), "vd302", "mail.isp.test ...", "[other.test]:587 ...", `"file":"rows.cdb"`)
+		silent(t, said(t, dir), "vd302", "mail.isp.test ...", "[other.test]:587 ...", "smtp.isp.test ...", `"file":"rows.cdb"`)
 	}
 }
 
@@ -263,13 +263,13 @@ func FuzzSecrets(f *testing.F) {
 		s := secrets{}
 		s.assigned(line)
 		literals(line)
-		shown, words := shownLine(line)
+		shown, _, words := shownLine(line)
 		newMask(words, nil).text(line + shown)
 		if secret = visible(secret); len(secret) < certain || strings.ContainsAny(secret, ",={}/") || !strings.ContainsFunc(secret, isLetter) {
 			return
 		}
 		secret = "#" + secret // which no word of the messages has
-		shown, words = shownLine("mail.isp.test joe:" + secret)
+		shown, _, words = shownLine("mail.isp.test joe:" + secret)
 		message := newMask(words, nil).text("line 3 (joe:" + secret + ") has " + secret)
 		if strings.Contains(shown+message, secret) {
 			t.Errorf("%q: %q, %q", secret, shown, message)
@@ -279,10 +279,10 @@ func FuzzSecrets(f *testing.F) {
 
 // TestMask: whole words, cut ones, and those of other letters.
 func TestMask(t *testing.T) {
-	m := newMask(append(partsOf("joe:S3cretWord"), partsOf("abc")...), []string{"/etc/abc"})
+	m := newMask(append(partsOf("joe:S3cretWord"), partsOf("abc, joe@host.test:x, a.host.test1")...), []string{"/etc/abc", "a.host.test"})
 	for text, want := range map[string]string{
 		"x joe:S3cretWord y": "x ... y", "(s3cretword)": "(...)", `"S3cretWo..." cut`: `"..." cut`, "abc d": "... d", "abcd": "abcd", "/etc/abc abc": "/etc/abc ...",
-		"nothing": "nothing", "ä abc": "ä ...",
+		"A.host.test": "A.host.test", "a.host.test1": "...", "b.host.test": "b....", "nothing": "nothing", "ä abc": "ä ...",
 	} {
 		if got := m.text(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)

@@ -5,17 +5,18 @@ import (
 	"strings"
 
 	"postern/internal/address"
+	"postern/internal/config"
 	"postern/internal/origin"
 	"postern/internal/table"
 )
 
-// place is a place without secrets, and the secrets that were in it.
-func (s secrets) place(a origin.At) (origin.At, []string) {
-	var words []string
+// place is a place without secrets, the key that is left of its line (shownLine), and the
+// secrets that were in it.
+func (s secrets) place(a origin.At) (shown origin.At, key string, words []string) {
 	switch {
 	case a.Text == "":
 	case s.isOf(s.files, a.File):
-		a.Text, words = shownLine(a.Text)
+		a.Text, key, words = shownLine(a.Text)
 	case s.isOf(s.cfs, a.File):
 		a.Text, words = literals(a.Text)
 	}
@@ -30,7 +31,7 @@ func (s secrets) place(a origin.At) (origin.At, []string) {
 	}
 	a.Row = shownRow(a, secret)
 	a.Text, a.Table, a.Query = s.text(a.Text), s.text(a.Table), s.text(a.Query)
-	return a, words
+	return a, key, words
 }
 
 // isOf reports a file of a set, whether or not it is named with its directory.
@@ -69,11 +70,12 @@ func shownRow(a origin.At, secret bool) map[string]string {
 }
 
 // shownLine is what is shown of a line of a table of secrets: its key. A word alone may be
-// the secret itself, in a line that was meant to continue the one before.
-func shownLine(text string) (shown string, words []string) {
+// the secret itself, in a line that was meant to continue the one before. keep is the key
+// when it is so long that a login at the same host may have a part of it.
+func shownLine(text string) (shown, keep string, words []string) {
 	fields := strings.Fields(text)
 	if len(fields) == 0 {
-		return text, nil
+		return text, "", nil
 	}
 	key, rest := keyIn(fields[0])
 	words = partsOf(rest)
@@ -81,15 +83,18 @@ func shownLine(text string) (shown string, words []string) {
 		words = append(words, partsOf(field)...)
 	}
 	words = append(words, partsOf(strings.Join(fields[1:], " "))...)
+	if len(key) >= certain {
+		keep = key
+	}
 	switch {
 	case len(fields) > 1 && !startsBlank(text):
-		return key + " ...", words
+		return key + " ...", keep, words
 	case rest == "" && (hostKey.MatchString(key) || patternKey.MatchString(key) || strings.EqualFold(key, "endif")):
-		return text, words
+		return text, keep, words
 	case rest != "" && strings.HasPrefix(key, "/"):
-		return key + "...", words
+		return key + "...", keep, words
 	}
-	return "...", append(words, partsOf(fields[0])...)
+	return "...", "", append(words, partsOf(fields[0])...)
 }
 
 func startsBlank(text string) bool { return text[0] == ' ' || text[0] == '\t' }
@@ -149,7 +154,7 @@ func (s secrets) assigned(text string) (shown string, words []string) {
 		}
 		name, from, first := text[begin+m[2]:begin+m[3]], begin+m[1], strings.TrimSpace(text[:begin+m[2]]) == ""
 		begin = from
-		if !isSecret(name) && !(isPassword(name) && (first || isOption(text[:from]))) {
+		if !config.HasSecretTables(name) && !(s.isPassword(name) && (first || isOption(text[:from]))) {
 			continue
 		}
 		end := len(text)
@@ -167,7 +172,7 @@ func (s secrets) assigned(text string) (shown string, words []string) {
 // value is what is shown of the value of a parameter with a password or with tables of
 // secrets, and what is not.
 func (s secrets) value(name, value string) (shown string, words []string) {
-	if !isSecret(name) {
+	if !config.HasSecretTables(name) {
 		return hiddenPassword(value), partsOf(value)
 	}
 	for _, w := range s.hidden(value) {

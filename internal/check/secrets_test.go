@@ -45,6 +45,51 @@ func TestNoPasswords(t *testing.T) {
 	}
 }
 
+// TestOwnParameters: a parameter of one's own has a secret for its name, or because one of
+// passwords refers to it, be it through another or in one service.
+func TestOwnParameters(t *testing.T) {
+	const login = "relay_login = u:Hunter2Secret\nrelay_login = u:Hunter2SecretNew\n"
+	for _, tt := range []struct{ name, main, master, want string }{
+		{"direct", login + "smtp_sasl_password_maps = static:$relay_login\n", "", "relay_login = ..."},
+		{"in braces", login + "smtp_sasl_password_maps = static:${relay_login?{$relay_login}}\n", "", "relay_login = ..."},
+		{"through another", login + "relay_table = static:$relay_login\nsmtp_sasl_password_maps = $relay_table\n", "", "relay_login = ..."},
+		{"in a circle", login + "smtp_sasl_password_maps = static:$a_login\na_login = ${b_login?$relay_login}\nb_login =\n", "", "relay_login = ..."},
+		{"of a service", login, "out unix - - n - - smtp -o smtp_sasl_password_maps=static:$relay_login\n", "relay_login = ..."},
+		{"of a password", login + "x_password = $relay_login\nvirtual_alias_maps = mysql:x\n", "", "relay_login = ..."},
+		{"by its name", "smtp_pass = Hunter2Secret\nisp_passphrase = Hunter2Secret\n", "", "smtp_pass=..."},
+		{"by its name, twice", "relay_secret = Hunter2Secret\nrelay_secret = Hunter2SecretNew\n", "", "relay_secret = ..."},
+		{"a type and a directory", "indexed = texthash:/a/\nindexed = texthash:{dir}/\nsmtp_sasl_password_maps = ${indexed}main.cf\n", "", "indexed = texthash:/a/"},
+		{"of Postfix", "mail_name = a\nmail_name = b\nsmtp_sasl_password_maps = static:$mail_name\n", "", "mail_name = b"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, map[string]string{"main.cf": "mydestination = localhost\n" + tt.main, "master.cf": tt.master})
+			silent(t, said(t, dir), tt.want)
+		})
+	}
+}
+
+// TestKeysLikeLogins: a key is shown though the login behind it is at the same host.
+func TestKeysLikeLogins(t *testing.T) {
+	for _, tt := range []struct{ rows, want string }{
+		{"[smtp.isp.test]:587 joe@isp.test:Hunter2\n[smtp.isp.test]:587 joe@isp.test:Hunter2\n", `the key "[smtp.isp.test]:587" twice`},
+		{"Smtp.Isp.test:587 joe@isp.test:Hunter2\nSMTP.isp.test:587 joe@isp.test:Hunter2\n", `the key "smtp.isp.test:587" twice`},
+		{"[localhost]:587 joe@localhost:Hunter2\n[localhost]:587 joe@localhost:Hunter2\n", `the key "[localhost]:587" twice`},
+		{"localhost joe@localhost:Hunter2\nlocalhost joe@localhost:Hunter2\n", `the key "localhost" twice`},
+		{"joe@isp.test joe@isp.test:Hunter2\njoe@isp.test joe@isp.test:Hunter2\n", `the key "joe@isp.test" twice`},
+		{"Ömail.isp.test joe@ömail.isp.test:Hunter2\nömail.isp.test joe@ömail.isp.test:Hunter2\n", `the key "ömail.isp.test" twice`},
+		{"smtp.isp\u00a0.test joe@isp.test:Hunter2\n", `write the key as smtp.isp.test`},
+	} {
+		dir := t.TempDir()
+		write(t, dir, map[string]string{"main.cf": "mydestination = localhost\nsmtp_sasl_password_maps = texthash:{dir}/rows\n", "rows": tt.rows})
+		text := strings.ReplaceAll(said(t, dir), `\"`, `"`)
+		silent(t, text, tt.want)
+		if n := strings.Count(tt.rows, "\n"); strings.Contains(text, "... ...") || n > 1 && !strings.Contains(text, strings.ToLower(strings.Fields(tt.rows)[0]+` ...`)) {
+			t.Errorf("the key is hidden at its place: %s", text)
+		}
+	}
+}
+
 func TestSecretsOfRows(t *testing.T) {
 	row := map[string]string{"username": "joe", "Password": "S3cret", "passwd": ""}
 	f := secrets{}.finding(finding.Finding{Near: []string{"ldap://u:S3cret@h"}, At: []origin.At{{Table: "sqlite:x.cf", Row: row}}})

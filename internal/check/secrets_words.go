@@ -127,24 +127,29 @@ func isFileName(word string) bool {
 
 // mask hides words in texts.
 type mask struct {
-	words []string // small letters
-	keep  []string // what is shown even with such a word in it
+	words []string // small letters, longest first
+	keep  []string // what is shown even with a part of such a word in it
 }
 
 func newMask(words, keep []string) mask {
 	if len(words) == 0 {
 		return mask{}
 	}
-	m := mask{keep: slices.DeleteFunc(keep, func(word string) bool { return word == "" })}
+	return mask{words: forms(words), keep: forms(keep)}
+}
+
+// forms are words as messages may have them: folded, quoted, without blanks.
+func forms(words []string) []string {
+	var list []string
 	for _, word := range words {
-		for _, form := range []string{word, strings.Trim(strconv.Quote(word), `"`), visible(word)} {
-			m.words = append(m.words, address.FoldASCII(form))
+		for _, word := range []string{word, address.Fold(word)} {
+			for _, form := range []string{word, strings.Trim(strconv.Quote(word), `"`), visible(word)} {
+				list = append(list, address.FoldASCII(form))
+			}
 		}
 	}
-	slices.SortFunc(m.words, longestFirst)
-	m.words = slices.Compact(m.words)
-	slices.SortFunc(m.keep, longestFirst)
-	return m
+	slices.SortFunc(list, longestFirst)
+	return slices.DeleteFunc(slices.Compact(list), func(form string) bool { return form == "" })
 }
 
 func (m mask) isEmpty() bool { return len(m.words) == 0 }
@@ -167,22 +172,25 @@ func (m mask) text(text string) string {
 	var b strings.Builder
 	small := address.FoldASCII(text)
 	for i := 0; i < len(text); {
-		n := m.kept(text[i:])
-		if n == 0 {
-			if n = m.secret(small, i); n > 0 {
-				b.WriteString("...")
-				i += n
-				continue
-			}
-			_, n = utf8.DecodeRuneInString(text[i:])
+		kept, hidden := m.kept(small[i:]), m.whole(small, i)
+		if kept == 0 && hidden == 0 {
+			hidden = m.part(small, i)
 		}
-		b.WriteString(text[i : i+n])
-		i += n
+		if hidden > kept {
+			b.WriteString("...")
+			i += hidden
+			continue
+		}
+		if kept == 0 {
+			_, kept = utf8.DecodeRuneInString(text[i:])
+		}
+		b.WriteString(text[i : i+kept])
+		i += kept
 	}
 	return b.String()
 }
 
-// kept is how much of the beginning of a text is shown in any case.
+// kept is how much of the beginning of a text is shown but for a longer secret.
 func (m mask) kept(text string) int {
 	for _, word := range m.keep {
 		if strings.HasPrefix(text, word) {
@@ -192,15 +200,20 @@ func (m mask) kept(text string) int {
 	return 0
 }
 
-// secret is how much of a text is secret from i on: a whole word of the mask, or from a
-// certain part of one to the next blank or quote, for texts are cut and put in quotes.
-func (m mask) secret(text string, i int) int {
+// whole is the length of the word of the mask that begins at i.
+func (m mask) whole(text string, i int) int {
 	for _, word := range m.words {
 		end := i + len(word)
 		if strings.HasPrefix(text[i:], word) && (len(word) >= certain || isApart(text, i, end)) {
 			return len(word)
 		}
 	}
+	return 0
+}
+
+// part is how much of a text is secret when a certain part of a word begins at i: all up
+// to the next blank or quote, for texts are cut and put in quotes.
+func (m mask) part(text string, i int) int {
 	for _, word := range m.words {
 		if len(word) >= certain && i+certain <= len(text) && isLetter(rune(text[i])) && strings.Contains(word, text[i:i+certain]) {
 			if n := strings.IndexAny(text[i+certain:], " \t\r\n\"'"); n >= 0 {

@@ -161,8 +161,12 @@ func (s *Settings) repeated(name string, old Value, at origin.At) {
 		also = append(s.problems[i].Also, old.At)
 		s.problems = slices.Delete(s.problems, i, i+1)
 	}
+	value := old.Raw
+	if IsPassword(name) {
+		value = "..."
+	}
 	s.problems = append(s.problems, Problem{Kind: Repeated, At: at, Parameter: name, Also: also,
-		Text: fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, old.Raw, old.At)})
+		Text: fmt.Sprintf("overriding earlier entry: %s=%s (%v)", name, value, old.At)})
 }
 
 // With returns the settings with overrides on top; the last one of a name

@@ -61,12 +61,32 @@ func (s *Settings) lintSetting(name string, v Value, used usage) {
 
 // shown is the value of a parameter as the log has it, without a password.
 func shown(name, value string) string {
-	for _, suffix := range []string{"password", "passwd", "pw", "password_maps"} {
-		if strings.HasSuffix(name, suffix) {
-			return "..."
-		}
+	if IsPassword(name) || HasSecretTables(name) {
+		return "..."
 	}
 	return clip(value)
+}
+
+// IsPassword reports a parameter of main.cf, or of the file of a table, whose value is a
+// password as far as its name tells, also when it is misspelt.
+func IsPassword(name string) bool {
+	name = strings.ToLower(name)
+	for _, suffix := range []string{"password", "passwd", "passphrase", "pass", "pwd", "pw", "secret"} {
+		if strings.HasSuffix(name, suffix) {
+			return true
+		}
+	}
+	return nearest.Word(name, slices.Values([]string{"password"}), 2) != ""
+}
+
+// secretTables are the parameters of passwords and of private keys.
+var secretTables = []string{"smtp_sasl_password_maps", "lmtp_sasl_password_maps", "smtpd_sasl_password_maps", "tls_server_sni_maps"}
+
+// HasSecretTables reports a parameter whose tables hold passwords or private keys, also
+// when it is misspelt.
+func HasSecretTables(name string) bool {
+	return strings.HasSuffix(name, "password_maps") || strings.HasSuffix(name, "passwd_maps") || strings.HasSuffix(name, "sni_maps") ||
+		nearest.Word(name, slices.Values(secretTables), 3) != ""
 }
 
 // settingInside finds "known_name =" among the words of a value.

@@ -11,6 +11,7 @@ import (
 	"postern/internal/finding"
 	"postern/internal/origin"
 	"postern/internal/route"
+	"postern/internal/table"
 )
 
 // rowOf is a hop of line n of a table.
@@ -178,6 +179,38 @@ func TestNotesOfOneKind(t *testing.T) {
 	}
 	if len(last.At) != maxAlike {
 		t.Errorf("%d places, want %d", len(last.At), maxAlike)
+	}
+}
+
+func TestUnmet(t *testing.T) {
+	for _, tt := range []struct {
+		condition string
+		row       map[string]string
+		want      string
+		failing   int
+	}{
+		{"active = 1", map[string]string{"active": "0"}, "active = 1", 1},
+		{"active=1", map[string]string{}, "active=1", 1}, // NULL
+		{"name = ''", map[string]string{}, "name = ''", 1},
+		{"backupmx = 0 AND active = 1", map[string]string{"backupmx": "1", "active": "0"}, "backupmx = 0 AND active = 1", 2},
+		{"backupmx = 1 AND active = 1", map[string]string{"backupmx": "1", "active": "0"}, "active = 1", 1},
+		{"d.backupmx = '1' AND `d`.`Active` = TRUE", map[string]string{"backupmx": "1", "active": "f"}, "`d`.`Active` = TRUE", 1},
+		{"backupmx = false AND active = '1'", map[string]string{"backupmx": "f", "active": "f"}, "active = '1'", 1},
+		{"backupmx = false AND active = '1'", map[string]string{"backupmx": "\x00", "active": "\x00"}, "active = '1'", 1},
+		// One of the two columns is shown, and nobody knows which.
+		{"mailbox.active = 1 AND domain.active = 1", map[string]string{"active": "1"}, "mailbox.active = 1 AND domain.active = 1", 1},
+		// What else a condition may be is not known to hold.
+		{"kind = 'box' AND maildir LIKE '%'", map[string]string{"kind": "box"}, "maildir LIKE '%'", 1},
+		{"status = 1 OR status = 2 AND active = 1", map[string]string{"status": "3", "active": "1"}, "status = 1 OR status = 2", 1},
+		{"active AND backupmx <= 0", map[string]string{"active": "0", "backupmx": "0"}, "active AND backupmx <= 0", 1},
+		{"state = 'a AND b'", map[string]string{"state": "a"}, "state = 'a AND b'", 1},
+		{"active = 1", map[string]string{"active": "1"}, "active = 1", 1}, // the rows changed meanwhile
+		{"", nil, "", 1},
+	} {
+		d := dormant{Hidden: table.Hidden{Entry: table.Entry{Places: table.Place{Row: tt.row}}, Condition: tt.condition}}
+		if got, failing := d.unmet(); got != tt.want || failing != tt.failing {
+			t.Errorf("%s of %v: unmet() = %q, %d, want %q, %d", tt.condition, tt.row, got, failing, tt.want, tt.failing)
+		}
 	}
 }
 

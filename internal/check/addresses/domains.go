@@ -109,7 +109,9 @@ func (g *graph) twoClasses(domain string, local, virtual route.Why) {
 			return fmt.Sprintf("%s %s local (mydestination) and in %s; local wins, so recipients are searched among the system users",
 				names, is(n), virtual.Parameter)
 		},
-		fix: "take {names} out of mydestination (mydestination = localhost), or out of " + virtual.Parameter})
+		fixes: func(names string) string {
+			return fmt.Sprintf("take %s out of mydestination (mydestination = localhost), or out of %s", names, virtual.Parameter)
+		}})
 }
 
 func is(n int) string {
@@ -122,12 +124,14 @@ func is(n int) string {
 // alsoAlias is VD102.
 func (g *graph) alsoAlias(domain string, alias, other route.Why) {
 	n := note{code: "VD102", severity: finding.Error, domain: domain, name: domain,
-		at:  append(g.places(alias), g.places(other)...),
-		fix: "take {names} out of virtual_alias_domains: aliases work in " + other.Parameter + " without it"}
+		at: append(g.places(alias), g.places(other)...),
+		fixes: func(names string) string {
+			return fmt.Sprintf("take %s out of virtual_alias_domains: aliases work in %s without it", names, other.Parameter)
+		}}
 	why := "listed in virtual_alias_domains"
 	if !g.settings.Value("virtual_alias_domains").Set {
 		why = fmt.Sprintf("an alias domain because virtual_alias_domains is not set, so that every key of virtual_alias_maps counts, %q too", alias.Key)
-		n.fix = "virtual_alias_domains ="
+		n.fix, n.fixes = "virtual_alias_domains =", nil
 	}
 	n.message = func(names string, count int) string {
 		return fmt.Sprintf("%s %s in %s, and %s; the alias domain wins, and recipients without an alias are unknown",

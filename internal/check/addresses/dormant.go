@@ -3,9 +3,15 @@ package addresses
 import (
 	"context"
 	"fmt"
+	"math"
+	"regexp"
 	"slices"
+	"strings"
+	"unicode"
 
+	"postern/internal/address"
 	"postern/internal/origin"
+	"postern/internal/route"
 	"postern/internal/table"
 )
 
@@ -41,32 +47,131 @@ func (g *graph) dormantRows(ctx context.Context) map[string][]dormant {
 	return g.dormant
 }
 
-// inactive are the dormant rows of an address, or of a domain, that a condition of the
-// query leaves out, and what a message says of them.
-func (g *graph) inactive(ctx context.Context, key string) (at []origin.At, because string) {
-	for _, d := range g.dormantRows(ctx)[meant(key)] {
-		if d.Reason == table.Excluded {
-			at = append(at, d.At())
-			because = fmt.Sprintf("; there is a row in %s, but not with %s", d.spec, d.Condition)
-		}
-	}
-	return at, because
+// revival is what a finding says of the dormant rows that were meant to answer; empty
+// where there are none. All of it speaks of the same rows.
+type revival struct {
+	at      []origin.At
+	because string // for the end of the message
+	cure    string
 }
 
-// revive is the cure where an address, or a domain, has a dormant row; "" where it has
-// none.
-func (g *graph) revive(ctx context.Context, key string) string {
+// reviveAddress chooses among the dormant rows of an address those that would make it
+// known: of the recipients of its class, or else aliases that lead away from it.
+func (g *graph) reviveAddress(ctx context.Context, a address.Address, c route.Class) revival {
+	key := a.Internal()
+	var listed, aliases []dormant
 	for _, d := range g.dormantRows(ctx)[meant(key)] {
-		switch {
-		case d.Reason == table.NoResult:
-			return fmt.Sprintf("give the row of %s in %s a result", cut(key), d.spec)
-		case d.Condition == "":
-			return fmt.Sprintf("activate the row of %s in %s", cut(key), d.spec)
-		default:
-			return fmt.Sprintf("activate the row of %s in %s (%s)", cut(key), d.spec, d.Condition)
+		switch d.parameter {
+		case "virtual_mailbox_maps", "relay_recipient_maps":
+			if d.parameter == recipientMaps(c) {
+				listed = append(listed, d)
+			}
+		case "virtual_alias_maps", "recipient_canonical_maps", "canonical_maps":
+			if !slices.Contains(g.targetsOf(d.parameter, d.Value), address.Fold(key)) {
+				aliases = append(aliases, d)
+			}
 		}
 	}
-	return ""
+	if len(listed) == 0 {
+		listed = aliases
+	}
+	return revive(key, listed)
+}
+
+// reviveDomain chooses among the dormant rows of a domain those of the lists.
+func (g *graph) reviveDomain(ctx context.Context, domain string) revival {
+	var listed []dormant
+	for _, d := range g.dormantRows(ctx)[meant(domain)] {
+		if slices.Contains(domainLists, d.parameter) {
+			listed = append(listed, d)
+		}
+	}
+	return revive(domain, listed)
+}
+
+// revive is what is said of those rows that lack least: the row of a backup MX is in
+// the query for mailbox domains as well, and more is wrong with it there.
+func revive(key string, rows []dormant) (r revival) {
+	var states, cures []string
+	fewest := math.MaxInt
+	for _, d := range rows {
+		condition, failing := d.unmet()
+		if failing > fewest {
+			continue
+		}
+		if failing < fewest {
+			r, states, cures, fewest = revival{}, nil, nil, failing
+		}
+		r.at = append(r.at, d.At())
+		state, cure := "without a result", fmt.Sprintf("give the row of %s in %s a result", cut(key), d.spec)
+		if d.Reason == table.Excluded {
+			state, cure = "not with "+condition, fmt.Sprintf("activate the row of %s in %s (%s)", cut(key), d.spec, condition)
+		}
+		if !slices.Contains(cures, cure) {
+			states, cures = append(states, fmt.Sprintf("a row in %s, but %s", d.spec, state)), append(cures, cure)
+		}
+	}
+	if len(cures) > 0 {
+		r.because, r.cure = "; there is "+strings.Join(states, ", and "), strings.Join(cures, ", or ")
+	}
+	return r
+}
+
+// equality is a term of a condition that compares a column with a literal.
+var equality = regexp.MustCompile("(?i)^(?:[\\w`\"]+\\.)*[`\"]?([a-z_]\\w*)[`\"]?\\s*=\\s*(?:'([^']*)'|(\\d+|true|false))$")
+
+// unmet is what the query demands of a row and the row does not have: its condition
+// without the terms that are known to hold, and how many terms fail, as far as that is
+// known. One does at least.
+func (d dormant) unmet() (condition string, failing int) {
+	row := d.At().Row
+	var left []string
+	for term := range strings.SplitSeq(d.Condition, " AND ") {
+		// A column that the condition names twice may be one of two tables.
+		if m := equality.FindStringSubmatch(term); m != nil && mentions(d.Condition, m[1]) == 1 {
+			if has(row, m[1], m[2]+m[3]) {
+				continue
+			}
+			failing++
+		}
+		left = append(left, term)
+	}
+	if len(left) == 0 {
+		return d.Condition, 1
+	}
+	return strings.Join(left, " AND "), max(failing, 1)
+}
+
+// mentions is how often a condition has a word.
+func mentions(condition, word string) (n int) {
+	for w := range strings.FieldsFuncSeq(condition, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		if strings.EqualFold(w, word) {
+			n++
+		}
+	}
+	return n
+}
+
+// has reports whether a column of a row, in which NULL is left out, has a value.
+func has(row map[string]string, column, value string) bool {
+	for name, is := range row {
+		if strings.EqualFold(name, column) {
+			return strings.EqualFold(plain(is), plain(value))
+		}
+	}
+	return false
+}
+
+// plain is a truth value as a number: PostgreSQL answers with t, and MySQL, for a bit,
+// with a byte.
+func plain(value string) string {
+	switch strings.ToLower(value) {
+	case "t", "true", "\x01":
+		return "1"
+	case "f", "false", "\x00":
+		return "0"
+	}
+	return value
 }
 
 // likely is the near miss that a cure may propose: not the address itself, which is near

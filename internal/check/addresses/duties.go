@@ -25,7 +25,7 @@ func (g *graph) duties(ctx context.Context, d inventory.Domain) {
 		}
 		g.notes.addTo("VD506", note{code: "VD506", severity: finding.Info, domain: d.Name, name: a.Internal(), at: []origin.At{d.At},
 			message: says("complaints and block lists write to addresses that are not there: %s"),
-			fix:     "add aliases for {names}"})
+			fixes:   func(names string) string { return "add aliases for " + names }})
 	}
 }
 

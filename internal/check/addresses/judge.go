@@ -235,13 +235,13 @@ func (g *graph) aliasDomainEnd(ctx context.Context, e end) {
 			fix:     fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or make %s a mailbox domain", shown(e.sender), domain)})
 		return
 	}
-	_, because := g.inactive(ctx, e.address.Internal())
-	cure := cmp.Or(g.revive(ctx, e.address.Internal()), fmt.Sprintf("add a row for %s to virtual_alias_maps", e.address))
+	r := g.reviveAddress(ctx, e.address, e.class)
+	cure := cmp.Or(r.cure, fmt.Sprintf("add a row for %s to virtual_alias_maps", e.address))
 	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
 		at: []origin.At{e.by.place(g), e.res.Why.At},
 		message: func(names string, n int) string {
 			return fmt.Sprintf("%s -> %s: %s is an alias domain, which has no mailboxes, and has no row for %s%s",
-				shown(e.sender), names, domain, them(n), because)
+				shown(e.sender), names, domain, them(n), r.because)
 		},
 		fix: fmt.Sprintf("point %s at a mailbox or at an address elsewhere, or %s", shown(e.sender), cure)})
 }
@@ -265,14 +265,13 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 		e.sender = e.by.key // a catch-all that catches its own target
 	}
 	n.near = g.nearTarget(ctx, e)
-	_, because := g.inactive(ctx, e.address.Internal())
+	r := g.reviveAddress(ctx, e.address, e.class)
 	n.message = func(names string, _ int) string {
-		return fmt.Sprintf("%s -> %s: %s%s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal, because)
+		return fmt.Sprintf("%s -> %s: %s%s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal, r.because)
 	}
-	cure := g.revive(ctx, e.address.Internal())
 	switch near := likely(n.near, e.address.Internal()); {
-	case cure != "":
-		n.fix = fmt.Sprintf("%s, or take %s out of the row for %s", cure, e.address, shown(e.sender))
+	case r.cure != "":
+		n.fix = fmt.Sprintf("%s, or take %s out of the row for %s", r.cure, e.address, shown(e.sender))
 	case near != "":
 		n.fix = fmt.Sprintf("write %s in the place of %s, or add %[2]s to %s", near, e.address, recipientMaps(e.class))
 	default:
@@ -290,9 +289,9 @@ func (g *graph) nearTarget(ctx context.Context, e end) []string {
 
 // selfOnly is VD208, case (b).
 func (g *graph) selfOnly(ctx context.Context, e end, n note) {
-	_, because := g.inactive(ctx, e.address.Internal())
-	n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted" + because)
-	cure := cmp.Or(g.revive(ctx, e.address.Internal()), fmt.Sprintf("add %s to %s", e.address, recipientMaps(e.class)))
+	r := g.reviveAddress(ctx, e.address, e.class)
+	n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted" + r.because)
+	cure := cmp.Or(r.cure, fmt.Sprintf("add %s to %s", e.address, recipientMaps(e.class)))
 	n.fix = fmt.Sprintf("%s, or take out the row %v", cure, n.at[0].RelativeTo(g.setup.Dir))
 	g.notes.add(n)
 }
@@ -344,7 +343,9 @@ func (g *graph) judgeForwarding(p *path) {
 		g.forwarded(shown(e.sender), e.by.place(g))
 		if _, kept := g.router.Extension(e.address.Local); ext != "" && kept == ext {
 			g.notes.add(note{code: "VD512", severity: finding.Info, domain: address.Fold(p.given.Domain), name: e.address.Internal(),
-				at: []origin.At{e.by.place(g)}, message: says("the extension " + ext + " goes on to %s, and whether that server knows extensions is not known here"),
+				at: []origin.At{e.by.place(g)}, message: func(names string, _ int) string {
+					return fmt.Sprintf("the extension %s goes on to %s, and whether that server knows extensions is not known here", ext, names)
+				},
 				fix: "take virtual out of propagate_unmatched_extensions if mail for it is refused there"})
 		}
 	}

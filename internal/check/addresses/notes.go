@@ -21,7 +21,8 @@ type note struct {
 	near     []string
 	// message says what is wrong, of all names together.
 	message func(names string, n int) string
-	fix     string // {names} stands for the names
+	fix     string
+	fixes   func(names string) string // in the place of fix, where it speaks of all names
 }
 
 // notes collect. They are safe for concurrent use.
@@ -167,13 +168,17 @@ func (n *notes) report(report finding.Report) {
 		if more := g.count - len(g.names); more > 0 {
 			names += fmt.Sprintf(" and %d more", more)
 		}
+		fix := g.fix
+		if g.fixes != nil {
+			fix = g.fixes(names)
+		}
 		report(finding.Finding{Code: g.code, Severity: g.severity, Message: shownAll(g.message(names, g.count)),
-			At: g.at, Near: g.near, Fix: shownAll(strings.ReplaceAll(g.fix, "{names}", names))})
+			At: g.at, Near: g.near, Fix: shownAll(fix)})
 	}
 }
 
-// says is a message in which the first %s stands for the names. Behind it there may be
-// a condition of a query, with a % of its own.
+// says is a message in which the first %s stands for the names. Only behind it may there
+// be text from outside, such as a condition of a query, with a % of its own.
 func says(text string) func(string, int) string {
 	return func(names string, _ int) string { return strings.Replace(text, "%s", names, 1) }
 }

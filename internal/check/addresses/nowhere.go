@@ -101,13 +101,13 @@ func (g *graph) noteNowhere(ctx context.Context, domain, parameter string, at or
 	n := note{code: "VD103", severity: finding.Error, domain: domain, at: []origin.At{at}}
 	if !g.notes.has(key) {
 		n.near = g.list.NearDomain(ctx, domain)
-		more, because := g.inactive(ctx, domain)
-		n.at = append(n.at, more...)
+		r := g.reviveDomain(ctx, domain)
+		n.at = append(n.at, r.at...)
 		n.message = func(_ string, n int) string {
 			return fmt.Sprintf("%s is in no list of domains (mydestination, virtual_alias_domains, virtual_mailbox_domains, relay_domains), "+
-				"so mail for it is refused%s; %s", domain, because, rowsFor(n, parameter))
+				"so mail for it is refused%s; %s", domain, r.because, rowsFor(n, parameter))
 		}
-		n.fix = cmp.Or(g.revive(ctx, domain), nowhereFix(domain, parameter, n.near))
+		n.fix = cmp.Or(r.cure, nowhereFix(domain, parameter, n.near))
 	}
 	g.notes.addTo(key, n)
 }
@@ -164,17 +164,16 @@ func (g *graph) explainNowhere(ctx context.Context, a address.Address, e *explai
 	if g.notes.has("VD103 " + domain) {
 		return
 	}
-	at, because := g.inactive(ctx, domain)
+	r := g.reviveDomain(ctx, domain)
 	n := note{code: "VD103", severity: finding.Info, domain: domain, name: domain, near: g.list.NearDomain(ctx, domain),
-		at: append(at, g.parameter("virtual_mailbox_domains"), g.parameter("virtual_alias_domains"),
+		at: append(r.at, g.parameter("virtual_mailbox_domains"), g.parameter("virtual_alias_domains"),
 			g.parameter("relay_domains"), g.parameter("mydestination")),
 		message: says("%s is not hosted here: it is in none of mydestination, virtual_alias_domains, virtual_mailbox_domains and relay_domains, " +
-			"and the client is neither in mynetworks nor logged in" + because),
+			"and the client is neither in mynetworks nor logged in" + r.because),
 		fix: "add " + domain + " to virtual_mailbox_domains if it is to be hosted here; to send to it, the client has to log in"}
-	cure := g.revive(ctx, domain)
 	switch {
-	case cure != "":
-		n.severity, n.fix = finding.Error, cure
+	case r.cure != "":
+		n.severity, n.fix = finding.Error, r.cure
 	case g.isVeiledDomain(ctx, domain):
 		n.fix = "look at what \"postern check\" says of the place where " + domain + " is written"
 	case len(n.near) > 0:

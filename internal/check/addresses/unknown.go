@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/address"
@@ -116,16 +117,16 @@ func (g *graph) unknown(ctx context.Context, e end, near []string) {
 	maps := recipientMaps(e.class)
 	n := note{code: "VD201", severity: finding.Error, domain: address.Fold(e.address.Domain), name: e.address.Internal(), near: near,
 		fix: fmt.Sprintf("add %s to %s, or an alias for it to virtual_alias_maps", e.address, maps)}
-	because := ""
-	n.at, because = g.mistaken(ctx, e.address)
-	n.at = append(n.at, g.parameter(maps))
-	n.message = says("no row for %s in virtual_alias_maps or " + maps + because)
+	r := g.reviveAddress(ctx, e.address, e.class)
+	at, because := g.mistaken(ctx, e.address)
+	n.at = append(slices.Concat(at, r.at), g.parameter(maps))
+	n.message = says("no row for %s in virtual_alias_maps or " + maps + cmp.Or(r.because, because))
 	other := likely(near, e.address.Internal())
 	if other != "" {
 		n.fix = fmt.Sprintf("write %s if that is meant, or add %s to %s", other, e.address, maps)
 	}
-	if cure := g.revive(ctx, e.address.Internal()); cure != "" {
-		if n.fix = cure; other != "" {
+	if r.cure != "" {
+		if n.fix = r.cure; other != "" {
 			n.fix += fmt.Sprintf(", or write %s if that is meant", other)
 		}
 	}
@@ -133,7 +134,7 @@ func (g *graph) unknown(ctx context.Context, e end, near []string) {
 }
 
 // mistaken are rows that were meant to answer for an address and do not: a wildcard
-// of another system, a user without a domain, an inactive record.
+// of another system, a user without a domain.
 func (g *graph) mistaken(ctx context.Context, a address.Address) (at []origin.At, because string) {
 	for _, parameter := range keyedMaps {
 		for _, t := range g.list.Of(ctx, parameter) {
@@ -152,24 +153,19 @@ func (g *graph) mistaken(ctx context.Context, a address.Address) (at []origin.At
 			}
 		}
 	}
-	more, why := g.inactive(ctx, a.Internal())
-	if why != "" {
-		because = why
-	}
-	return append(at, more...), because
+	return at, because
 }
 
 // unknownAlias is VD202: an alias domain has no row for the address.
 func (g *graph) unknownAlias(ctx context.Context, e end, near []string) {
 	domain := address.Fold(e.address.Domain)
-	at := g.pointing(ctx, e.address)
-	more, because := g.inactive(ctx, e.address.Internal())
-	at = append(at, more...)
-	fix := cmp.Or(g.revive(ctx, e.address.Internal()),
+	r := g.reviveAddress(ctx, e.address, e.class)
+	at := append(g.pointing(ctx, e.address), r.at...)
+	fix := cmp.Or(r.cure,
 		fmt.Sprintf("add a row for %s to virtual_alias_maps, or make %s a mailbox domain", e.address, domain))
 	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
 		at:      append(at, g.places(e.res.Why)...),
-		message: says("%s is unknown: " + domain + " is an alias domain, which has no mailboxes, and virtual_alias_maps has no row for it" + because),
+		message: says("%s is unknown: " + domain + " is an alias domain, which has no mailboxes, and virtual_alias_maps has no row for it" + r.because),
 		fix:     fix})
 }
 

@@ -237,11 +237,16 @@ func (l *listing) filtered() []string {
 	return list
 }
 
-// condition is what the filters demand, as written.
+// condition is what the filters demand, as written, with parentheses around
+// alternatives that are one of several.
 func (l *listing) condition() string {
 	var parts []string
 	for _, f := range l.filters {
-		parts = append(parts, f.String())
+		text := f.String()
+		if len(l.filters) > 1 && f.has("OR", "XOR") {
+			text = "(" + text + ")"
+		}
+		parts = append(parts, text)
 	}
 	return strings.Join(parts, " AND ")
 }

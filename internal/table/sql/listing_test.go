@@ -39,6 +39,9 @@ func TestListings(t *testing.T) {
 		{"an inactive row", "SELECT goto FROM alias WHERE address='%s' AND active = '1';", mysqlDialect, []shape{{
 			All:    "SELECT goto, address, ? FROM alias WHERE (active = '1') LIMIT 9",
 			Hidden: "SELECT goto, active, address, ? FROM alias WHERE (active = '1') IS NOT TRUE LIMIT 9", Name: "address", Letters: "s"}}},
+		{"alternatives", "SELECT a FROM t WHERE k='%s' AND (status = 1 OR status = 2) AND active", sqliteDialect, []shape{{
+			All:    "SELECT a, k, ? FROM t WHERE (status = 1 OR status = 2) AND (active) LIMIT 9",
+			Hidden: "SELECT a, status, active, k, ? FROM t WHERE ((status = 1 OR status = 2) AND active) IS NOT TRUE LIMIT 9", Name: "k", Letters: "s"}}},
 		{"user and domain", "SELECT maildir FROM m WHERE local_part = '%u' AND m.domain='%d' and active", pgsqlDialect, []shape{{
 			All:    "SELECT maildir, local_part, ?, m.domain, ? FROM m WHERE (active) LIMIT 9",
 			Hidden: "SELECT maildir, active, local_part, ?, m.domain, ? FROM m WHERE (active) IS NOT TRUE LIMIT 9", Letters: "ud"}}},
