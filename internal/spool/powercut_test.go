@@ -34,9 +34,9 @@ func TestPowerCut(t *testing.T) {
 		t.Fatal("the run without a cut did not end well")
 	}
 	st := s.Stats()
+	mustClose(t, s) // until then its own goroutines work on
 	t.Logf("%d calls; %+v", d.calls, st)
 	snapshots, moved, holes := s.lastSnap, s.moved, s.holes
-	mustClose(t, s)
 	calls, mishaps := d.calls, 0
 	rng := rand.New(rand.NewPCG(seed, 1))
 	d.cut(rng)
