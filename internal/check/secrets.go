@@ -28,19 +28,20 @@ import (
 // Rather too much is hidden than too little: the file and the line are always left.
 // The zero value knows of no parameters.
 type secrets struct {
-	opener *table.Opener
-	words  *strings.Replacer // whole words of settings, wherever they are quoted
-	files  map[string]bool   // whose lines are a key and a secret
-	cfs    map[string]bool   // .cf files that describe tables of secrets
-	tables map[string]bool   // type:name of those
-	own    map[string]bool   // parameters of one's own that those of secrets refer to: may they be one?
-	rest   []string          // secret words of settings, for findings that concern them
-	plain  []string          // names of files, tables and parameters, which are no secret
+	opener   *table.Opener
+	settings *config.Settings
+	words    *strings.Replacer // whole words of settings, wherever they are quoted
+	files    map[string]bool   // whose lines are a key and a secret
+	cfs      map[string]bool   // .cf files that describe tables of secrets
+	tables   map[string]bool   // type:name of those
+	own      map[string]bool   // parameters of one's own that those of secrets refer to: may they be one?
+	rest     []string          // secret words of settings, for findings that concern them
+	plain    []string          // names of files, tables and parameters, which are no secret
 }
 
 // secretsOf finds the tables of secrets that main.cf or a -o of master.cf names.
 func secretsOf(o *table.Opener, s *config.Settings) secrets {
-	hide := secrets{opener: o, files: map[string]bool{}, cfs: map[string]bool{}, tables: map[string]bool{}, own: map[string]bool{}}
+	hide := secrets{opener: o, settings: s, files: map[string]bool{}, cfs: map[string]bool{}, tables: map[string]bool{}, own: map[string]bool{}}
 	shown := map[string]string{}
 	hide.gather(s, shown)
 	for _, m := range s.Services() {
@@ -101,10 +102,13 @@ func (s *secrets) refer(settings *config.Settings, raw string) {
 	}
 }
 
-// isTables reports a value of nothing but types and names: hash:/etc/postfix/.
+// isTables reports a value of nothing but types and names: hash:/etc/postfix/, a directory.
 func (s secrets) isTables(value string) bool {
 	return value != "" && !slices.ContainsFunc(syntax.Split(value, syntax.Separators), func(word string) bool {
-		typ, name, _ := strings.Cut(table.Direct(word), ":")
+		typ, name, ok := strings.Cut(table.Direct(word), ":")
+		if !ok {
+			return !s.isType(word) && !s.isPath(word)
+		}
 		return !s.isType(typ) || !s.isName(typ, name)
 	})
 }
@@ -157,6 +161,7 @@ func (s secrets) finding(f finding.Finding) finding.Finding {
 	if concerns {
 		words = append(words, s.rest...)
 	}
+	words = slices.DeleteFunc(words, s.isParameter) // in a line that was to be two
 	m := newMask(words, append(keep, s.plain...))
 	for n, a := range at {
 		if at[n].Text = m.text(a.Text); !m.isEmpty() && !s.isThere(a.File) {
@@ -172,6 +177,15 @@ func (s secrets) finding(f finding.Finding) finding.Finding {
 	}
 	f.Message, f.Fix = s.text(m.text(f.Message)), s.text(m.text(f.Fix))
 	return f
+}
+
+// isParameter reports the name of a parameter of Postfix.
+func (s secrets) isParameter(word string) bool {
+	if s.settings == nil {
+		return false
+	}
+	_, ok := s.settings.Default(word)
+	return ok
 }
 
 // isThere reports a file that there is. Others may have a secret for their name.

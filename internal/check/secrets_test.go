@@ -59,6 +59,11 @@ func TestOwnParameters(t *testing.T) {
 		{"by its name", "smtp_pass = Hunter2Secret\nisp_passphrase = Hunter2Secret\n", "", "smtp_pass=..."},
 		{"by its name, twice", "relay_secret = Hunter2Secret\nrelay_secret = Hunter2SecretNew\n", "", "relay_secret = ..."},
 		{"a type and a directory", "indexed = texthash:/a/\nindexed = texthash:{dir}/\nsmtp_sasl_password_maps = ${indexed}main.cf\n", "", "indexed = texthash:/a/"},
+		{"a directory", "sasl_dir = /etc/old\nsasl_dir = {dir}\nsmtp_sasl_password_maps = texthash:$sasl_dir/main.cf\n", "", "sasl_dir = /etc/old"},
+		{"a type by its name", "smtp_sasl_password_maps = texthash:/a/b\nsmtp_sasl_password_maps = $default_database_type:$config_directory/sasl\n", "", "smtp_sasl_password_maps = $default_database_type:$config_directory/sasl"},
+		{"in front of a file", "indexed = texthash:{dir}/\nsmtp_sasl_password_maps = texthash:/a/b\nsmtp_sasl_password_maps = ${indexed}sasl\n", "", "smtp_sasl_password_maps = ${indexed}sasl"},
+		{"a secret in front of a file", login + "smtp_sasl_password_maps = texthash:/a/b\nsmtp_sasl_password_maps = ${relay_login}sasl\n", "", "smtp_sasl_password_maps = ..."},
+		{"a setting in the line before", "maps = {dir}\n  virtual_alias_domains = a.test\nsmtp_sasl_password_maps = $maps\n", "", "virtual_alias_domains"},
 		{"of Postfix", "mail_name = a\nmail_name = b\nsmtp_sasl_password_maps = static:$mail_name\n", "", "mail_name = b"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

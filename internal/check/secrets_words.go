@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"postern/internal/address"
+	"postern/internal/config"
 	"postern/internal/syntax"
 	"postern/internal/table"
 )
@@ -28,6 +29,7 @@ func (s secrets) hidden(value string) []hiddenWord {
 		typ, name, ok := strings.Cut(word, ":")
 		inner, whole := syntax.Unbrace(name)
 		switch {
+		case s.isReference(text):
 		case !ok && n == 0 && isHost(text), !ok && s.isPath(text), !ok && s.isType(text):
 		case !ok:
 			list = append(list, hiddenWord{text, "...", text})
@@ -43,6 +45,20 @@ func (s secrets) hidden(value string) []hiddenWord {
 		}
 	}
 	return list
+}
+
+// isReference reports a word with $name in it that is a table all the same, by what
+// the names stand for: ${indexed}passwd, hash:$config_directory/passwd.
+func (s secrets) isReference(word string) bool {
+	if s.settings == nil || !strings.Contains(word, "$") {
+		return false
+	}
+	names, err := config.Names(word)
+	if err != nil || slices.ContainsFunc(names, s.isPassword) {
+		return false
+	}
+	text, err := s.settings.Expand(word)
+	return err == nil && text != "" && !strings.Contains(text, "$") && len(s.hidden(text)) == 0
 }
 
 func isComposed(typ string) bool { return typ == "unionmap" || typ == "pipemap" || typ == "debug" }

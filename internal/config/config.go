@@ -162,7 +162,7 @@ func (s *Settings) repeated(name string, old Value, at origin.At) {
 		s.problems = slices.Delete(s.problems, i, i+1)
 	}
 	value := old.Raw
-	if IsPassword(name) {
+	if IsPassword(name) || HasSecretTables(name) {
 		value = "..."
 	}
 	s.problems = append(s.problems, Problem{Kind: Repeated, At: at, Parameter: name, Also: also,

@@ -327,6 +327,8 @@ func TestWarnings(t *testing.T) {
 		{"a password", "foo_password = x\n", "", "main.cf:1: unused parameter: foo_password=..."},
 		{"a password of another name", "isp_passphrase = x\n", "", "main.cf:1: unused parameter: isp_passphrase=..."},
 		{"a short name of a password", "smtp_pass = x\n", "", "main.cf:1: unused parameter: smtp_pass=..."},
+		{"no password", "mail_bypass = x\n", "", "main.cf:1: unused parameter: mail_bypass=x"},
+		{"tables of passwords twice", "smtp_sasl_password_maps = static:a:b\nsmtp_sasl_password_maps = static:c:d\n", "", "overriding earlier entry: smtp_sasl_password_maps=... ("},
 		{"tables of passwords", "own_relay_password_maps = static:a:b\n", "", "main.cf:1: unused parameter: own_relay_password_maps=..."},
 		{"table of another name", "transport_maps = mysql:foo\nbar_dbname = x\n", "", "main.cf:2: unused parameter: bar_dbname=x"},
 		{"orphan in master.cf", "", "# c\n  x inet\n" + smtpd + "\n", "master.cf:2: logical line must not start with whitespace"},

@@ -71,8 +71,8 @@ func shown(name, value string) string {
 // password as far as its name tells, also when it is misspelt.
 func IsPassword(name string) bool {
 	name = strings.ToLower(name)
-	for _, suffix := range []string{"password", "passwd", "passphrase", "pass", "pwd", "pw", "secret"} {
-		if strings.HasSuffix(name, suffix) {
+	for _, suffix := range []string{"password", "passwd", "passphrase", "pw", "_pass", "_pwd", "_secret"} {
+		if strings.HasSuffix("_"+name, suffix) {
 			return true
 		}
 	}

@@ -48,11 +48,14 @@ func changedRules(ctx context.Context, sides [2]*side) *rules {
 				continue
 			}
 			others := counterpart(sides[1-n].inventory.Tables(ctx), even, t)
-			if slices.EqualFunc(t.Rules, others, even.sameRule) {
+			moved := !even.sameOrder(t, sides)
+			if !moved && slices.EqualFunc(t.Rules, others, even.sameRule) {
 				continue
 			}
 			changed := even.difference(t.Rules, others)
-			if len(changed) == 0 && len(even.difference(others, t.Rules)) == 0 {
+			if moved {
+				changed = even.all(t.Rules)
+			} else if len(changed) == 0 && len(even.difference(others, t.Rules)) == 0 {
 				changed = even.reordered(t.Rules, others)
 			}
 			for _, r := range changed {
@@ -136,6 +139,26 @@ func counterpart(tables []*inventory.Table, even *evener, t *inventory.Table) []
 		}
 	}
 	return list
+}
+
+// sameOrder reports whether a parameter that names a table has its tables of
+// expressions in the same order on both sides, as far as both have them.
+func (e *evener) sameOrder(t *inventory.Table, sides [2]*side) bool {
+	return !slices.ContainsFunc(t.Uses, func(u inventory.Use) bool {
+		var order [2][]string
+		for n, s := range sides {
+			for _, w := range syntax.Split(s.setup.Settings.Value(u.Parameter).Text, syntax.Separators) {
+				if spec := table.Direct(w); strings.HasPrefix(spec, "pcre:") || strings.HasPrefix(spec, "regexp:") {
+					order[n] = append(order[n], e.text(spec))
+				}
+			}
+		}
+		only := func(n int) func(string) bool {
+			return func(spec string) bool { return !slices.Contains(order[n], spec) }
+		}
+		now, old := slices.DeleteFunc(slices.Clone(order[1]), only(0)), slices.DeleteFunc(order[0], only(1))
+		return !slices.Equal(old, now)
+	})
 }
 
 // asksRecipients says whether a table is asked for addresses of recipients.

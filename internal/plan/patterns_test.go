@@ -71,3 +71,37 @@ func TestOrder(t *testing.T) {
 		t.Errorf("unknown rules %v", r.UnknownRules)
 	}
 }
+
+// TestOrderOfResults exchanges rules whose results are one text, with other parts of
+// the address in it.
+func TestOrderOfResults(t *testing.T) {
+	const tagged, plain = "/^(.+)\\+.*@one\\.test$/ $1@two.test\n", "/^(.+)@one\\.test$/ $1@two.test\n"
+	config := func(rules string) *setup.Setup {
+		f := sound().with("main.cf", "texthash:{dir}/virtual", "pcre:{dir}/virtual")
+		f["virtual"] = rules
+		return f.open(t, setup.Options{})
+	}
+	r := compare(t, config(tagged+plain), config(plain+tagged), plan.Options{})
+	if len(r.UnknownRules) != 1 || r.UnknownRules[0].Count != 2 {
+		t.Errorf("unknown rules %v", r.UnknownRules)
+	}
+}
+
+// TestOrderOfTables exchanges two tables of a parameter, of which each stays as it was.
+func TestOrderOfTables(t *testing.T) {
+	config := func(tables string) *setup.Setup {
+		f := sound().with("main.cf", "texthash:{dir}/virtual", tables)
+		f["a"], f["b"] = "/a/ ann@one.test\n", "/^info@one\\.test$/ bob@one.test\n/c/ bob@one.test\n"
+		return f.open(t, setup.Options{})
+	}
+	const a, b = "pcre:{dir}/a", "regexp:{dir}/b"
+	for _, tt := range []struct {
+		old, now string
+		want     int // tables with changed rules
+	}{{a + " " + b, b + ", " + a, 2}, {a + " " + b, a + "," + b, 0}, {a + " " + b, b, 1}, {a, b + " " + a, 1}} {
+		r := compare(t, config(tt.old), config(tt.now), plan.Options{})
+		if len(r.UnknownRules) != tt.want {
+			t.Errorf("%s -> %s: unknown rules %v, want %d tables", tt.old, tt.now, r.UnknownRules, tt.want)
+		}
+	}
+}

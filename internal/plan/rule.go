@@ -86,7 +86,8 @@ func (e *evener) difference(list, others []table.Rule) []changedRule {
 
 // reordered are the rules of a list that stand in another order than among others, for
 // two lists with the same ones: those from the first to the last that is elsewhere,
-// unless they all answer the same. A rule that repeats an earlier one is never come to.
+// unless they all answer the same. A rule that repeats an earlier one is never come to,
+// and $1 is another text in each rule.
 func (e *evener) reordered(list, others []table.Rule) []changedRule {
 	list, others = e.once(list), e.once(others)
 	for len(list) > 0 && len(others) > 0 && e.sameRule(list[0], others[0]) {
@@ -95,9 +96,16 @@ func (e *evener) reordered(list, others []table.Rule) []changedRule {
 	for len(list) > 0 && len(others) > 0 && e.sameRule(list[len(list)-1], others[len(others)-1]) {
 		list, others = list[:len(list)-1], others[:len(others)-1]
 	}
-	if !slices.ContainsFunc(list, func(r table.Rule) bool { return !e.same(r.Result, list[0].Result) }) {
+	if !slices.ContainsFunc(list, func(r table.Rule) bool {
+		return !e.same(r.Result, list[0].Result) || strings.Contains(r.Result, "$")
+	}) {
 		return nil
 	}
+	return e.all(list)
+}
+
+// all are the rules of a list, each a changed one.
+func (e *evener) all(list []table.Rule) []changedRule {
 	var changed []changedRule
 	for _, r := range list {
 		changed = append(changed, changedRule{rule: r, even: e})

@@ -199,6 +199,9 @@ func TestUnmet(t *testing.T) {
 		{"backupmx = false AND active = '1'", map[string]string{"backupmx": "\x00", "active": "\x00"}, "active = '1'", 1},
 		// One of the two columns is shown, and nobody knows which.
 		{"mailbox.active = 1 AND domain.active = 1", map[string]string{"active": "1"}, "mailbox.active = 1 AND domain.active = 1", 1},
+		{"m.active = '1' AND d.active = '1'", map[string]string{"m.active": "0", "d.active": "1"}, "m.active = '1'", 1},
+		{"status = 'Active' AND enabled = 1", map[string]string{"status": "active", "enabled": "1.0"}, "status = 'Active'", 1},
+		{"status = 'Active' AND enabled = 1", map[string]string{"status": "active", "enabled": "0"}, "status = 'Active' AND enabled = 1", 1},
 		// What else a condition may be is not known to hold.
 		{"kind = 'box' AND maildir LIKE '%'", map[string]string{"kind": "box"}, "maildir LIKE '%'", 1},
 		{"status = 1 OR status = 2 AND active = 1", map[string]string{"status": "3", "active": "1"}, "status = 1 OR status = 2", 1},

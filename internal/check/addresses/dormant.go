@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -118,7 +119,7 @@ func revive(key string, rows []dormant) (r revival) {
 }
 
 // equality is a term of a condition that compares a column with a literal.
-var equality = regexp.MustCompile("(?i)^(?:[\\w`\"]+\\.)*[`\"]?([a-z_]\\w*)[`\"]?\\s*=\\s*(?:'([^']*)'|(\\d+|true|false))$")
+var equality = regexp.MustCompile("(?i)^((?:[\\w`\"]+\\.)*[`\"]?([a-z_]\\w*)[`\"]?)\\s*=\\s*(?:'([^']*)'|(\\d+|true|false))$")
 
 // unmet is what the query demands of a row and the row does not have: its condition
 // without the terms that are known to hold, and how many terms fail, as far as that is
@@ -127,12 +128,13 @@ func (d dormant) unmet() (condition string, failing int) {
 	row := d.At().Row
 	var left []string
 	for term := range strings.SplitSeq(d.Condition, " AND ") {
-		// A column that the condition names twice may be one of two tables.
-		if m := equality.FindStringSubmatch(term); m != nil && mentions(d.Condition, m[1]) == 1 {
-			if has(row, m[1], m[2]+m[3]) {
+		if m := equality.FindStringSubmatch(term); m != nil {
+			switch d.compare(row, m[1], m[2], m[3]+m[4]) {
+			case holds:
 				continue
+			case fails:
+				failing++
 			}
-			failing++
 		}
 		left = append(left, term)
 	}
@@ -140,6 +142,44 @@ func (d dormant) unmet() (condition string, failing int) {
 		return d.Condition, 1
 	}
 	return strings.Join(left, " AND "), max(failing, 1)
+}
+
+// outcome is that of a comparison which the database makes.
+type outcome int
+
+const (
+	open outcome = iota // it cannot be told here
+	holds
+	fails
+)
+
+// compare compares a column of a row, in which NULL is left out, with a value. The
+// column is there as it is written, when tables that are joined have the same, or by its
+// name alone.
+func (d dormant) compare(row map[string]string, written, name, value string) outcome {
+	is, ok := row[written]
+	if !ok && mentions(d.Condition, name) > 1 {
+		return open // which of them is not known
+	}
+	for column, text := range row {
+		if !ok && strings.EqualFold(column, name) {
+			is, ok = text, true
+		}
+	}
+	switch {
+	case !ok:
+		return fails
+	case plain(is) == plain(value):
+		return holds
+	case strings.EqualFold(is, value): // some databases fold, others do not
+		return open
+	}
+	a, errA := strconv.ParseFloat(is, 64)
+	b, errB := strconv.ParseFloat(value, 64)
+	if errA == nil && errB == nil && a == b {
+		return holds
+	}
+	return fails
 }
 
 // mentions is how often a condition has a word.
@@ -150,16 +190,6 @@ func mentions(condition, word string) (n int) {
 		}
 	}
 	return n
-}
-
-// has reports whether a column of a row, in which NULL is left out, has a value.
-func has(row map[string]string, column, value string) bool {
-	for name, is := range row {
-		if strings.EqualFold(name, column) {
-			return strings.EqualFold(plain(is), plain(value))
-		}
-	}
-	return false
 }
 
 // plain is a truth value as a number: PostgreSQL answers with t, and MySQL, for a bit,

@@ -238,7 +238,7 @@ func (g *graph) aliasDomainEnd(ctx context.Context, e end) {
 	r := g.reviveAddress(ctx, e.address, e.class)
 	cure := cmp.Or(r.cure, fmt.Sprintf("add a row for %s to virtual_alias_maps", e.address))
 	g.notes.add(note{code: "VD202", severity: finding.Error, domain: domain, name: e.address.Internal(), near: near,
-		at: []origin.At{e.by.place(g), e.res.Why.At},
+		at: append([]origin.At{e.by.place(g), e.res.Why.At}, r.at...),
 		message: func(names string, n int) string {
 			return fmt.Sprintf("%s -> %s: %s is an alias domain, which has no mailboxes, and has no row for %s%s",
 				shown(e.sender), names, domain, them(n), r.because)
@@ -266,6 +266,7 @@ func (g *graph) deadEnd(ctx context.Context, e end) {
 	}
 	n.near = g.nearTarget(ctx, e)
 	r := g.reviveAddress(ctx, e.address, e.class)
+	n.at = append(n.at, r.at...)
 	n.message = func(names string, _ int) string {
 		return fmt.Sprintf("%s -> %s: %s%s; mail is refused, or bounces after it was accepted", shown(e.sender), names, e.refusal, r.because)
 	}
@@ -290,6 +291,7 @@ func (g *graph) nearTarget(ctx context.Context, e end) []string {
 // selfOnly is VD208, case (b).
 func (g *graph) selfOnly(ctx context.Context, e end, n note) {
 	r := g.reviveAddress(ctx, e.address, e.class)
+	n.at = append(n.at, r.at...)
 	n.message = says("%s has an alias to itself and no mailbox: mail for it is refused, or bounces after it was accepted" + r.because)
 	cure := cmp.Or(r.cure, fmt.Sprintf("add %s to %s", e.address, recipientMaps(e.class)))
 	n.fix = fmt.Sprintf("%s, or take out the row %v", cure, n.at[0].RelativeTo(g.setup.Dir))

@@ -149,7 +149,10 @@ func (l *lookup) read(ctx context.Context, q *listing, r row, shown int, p *plac
 	if !ok {
 		return item, false
 	}
-	number := p.keep(key, row{r.columns[:n], r.values[:n+1]})
+	if p.columns == nil {
+		p.columns = q.named(r.columns[:n], shown)
+	}
+	number := p.keep(key, row{p.columns, r.values[:n+1]})
 	item = listed{entry: table.Entry{Key: key, Places: p, Number: number}, compared: compared}
 	l.judge(ctx, q, &item, row{r.columns[:n-shown], r.values[:n-shown]})
 	return item, true

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -233,6 +234,22 @@ func (l *listing) filtered() []string {
 	var list []string
 	for _, f := range l.filters {
 		list = append(list, columnsOf(f)...)
+	}
+	return list
+}
+
+// named are the names of columns, the last of which are those of the filters: where
+// two of these have one name, as they are written (m.active, d.active).
+func (l *listing) named(columns []string, shown int) []string {
+	front, behind := columns[:len(columns)-shown], columns[len(columns)-shown:]
+	written := l.filtered()
+	list := slices.Clone(front)
+	for i, name := range behind {
+		same := func(other string) bool { return strings.EqualFold(other, name) }
+		if slices.ContainsFunc(behind[:i], same) || slices.ContainsFunc(behind[i+1:], same) {
+			name = written[i]
+		}
+		list = append(list, name)
 	}
 	return list
 }

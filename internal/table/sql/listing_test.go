@@ -109,3 +109,27 @@ func FuzzListings(f *testing.F) {
 		}
 	})
 }
+
+// TestNamed: columns of filters keep the name that they are written with where two
+// tables have them.
+func TestNamed(t *testing.T) {
+	for _, tt := range []struct {
+		query     string
+		columns   []string // as a database calls them
+		want      []string
+		wantShown int
+	}{
+		{"SELECT m.dir FROM m JOIN d ON m.domain = d.domain WHERE m.name='%s' AND m.active = 1 AND d.Active = 1 AND d.mx = 0", []string{"dir", "active", "Active", "mx"}, []string{"dir", "m.active", "d.Active", "mx"}, 3},
+		{"SELECT active FROM m WHERE name='%s' AND active = 1", []string{"active", "active"}, []string{"active", "active"}, 1},
+		{"SELECT dir FROM m WHERE name='%s'", []string{"dir"}, []string{"dir"}, 0},
+	} {
+		list, ok := sqliteDialect.listings(tt.query)
+		if !ok {
+			t.Fatalf("%s is not listed", tt.query)
+		}
+		shown := len(list[0].filtered())
+		if got := list[0].named(tt.columns, shown); shown != tt.wantShown || !cmp.Equal(got, tt.want) {
+			t.Errorf("%s: named(%q, %d) = %q, want %q", tt.query, tt.columns, shown, got, tt.want)
+		}
+	}
+}

@@ -8,14 +8,13 @@ type places struct {
 	table     string
 	statement string
 	keyName   string   // the column that is the key, or ""
-	columns   []string // that are shown
+	columns   []string // that are shown; nil before the first row
 	keys      []string
 	values    []cell // of each row: those of columns, then that of the key column
 }
 
 // keep takes a row whose last value is that of the key column, and returns its number.
 func (p *places) keep(key string, r row) int {
-	p.columns = r.columns
 	p.keys, p.values = append(p.keys, key), append(p.values, r.values...)
 	return len(p.keys) - 1
 }
