@@ -13,15 +13,15 @@ func (m *Writer) quote(line []byte) {
 	}
 	for i, c := range line {
 		// A blank at the end of a line might get lost (rule 3). Whether a part is
-		// the end of its line is not known.
+		// the end of its line is not known. A dash behind a soft break might begin
+		// what looks like a boundary.
 		blank := c == ' ' || c == '\t'
-		if c > ' ' && c < 0x7f && c != '=' || blank && i < len(line)-1 {
-			m.room()
+		broken := m.room()
+		if dash := c == '-' && broken; !dash && (c > ' ' && c < 0x7f && c != '=' || blank && i < len(line)-1) {
 			m.w.WriteByte(c)
 			m.column++
 			continue
 		}
-		m.room()
 		m.w.WriteByte('=')
 		m.w.WriteByte(hex[c>>4])
 		m.w.WriteByte(hex[c&15])
@@ -33,11 +33,13 @@ func (m *Writer) quote(line []byte) {
 	}
 }
 
-// room breaks the line softly when an octet in its long form, and the "=" that
-// may have to follow, might not fit any more.
-func (m *Writer) room() {
-	if m.column > maxQuoted-len("=XX=") {
-		m.w.WriteString("=\n")
-		m.column = 0
+// room breaks the line softly when an octet in its long form, and the "=" that may
+// have to follow, might not fit any more. It reports whether it did.
+func (m *Writer) room() (broken bool) {
+	if m.column <= maxQuoted-len("=XX=") {
+		return false
 	}
+	m.w.WriteString("=\n")
+	m.column = 0
+	return true
 }

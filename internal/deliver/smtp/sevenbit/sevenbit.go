@@ -13,7 +13,8 @@
 //
 // Text that is not labelled, and headers with 8-bit octets, stay 8-bit: nothing
 // says what they are. A signature over the text does not survive the
-// conversion.
+// conversion. Text that is converted gets the empty line that a header lacks
+// behind it, as in Postfix.
 //
 // Both sides have LF line ends. Memory is bounded: a header field that matters is
 // read up to 64 KiB, multiparts are followed 100 levels deep (postconf
@@ -71,16 +72,9 @@ func (m *Writer) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		end := bytes.IndexByte(rest, '\n') + 1
 		if end == 0 {
-			m.keep(rest)
-			break
+			end = len(rest)
 		}
-		if len(m.line) == 0 {
-			m.take(rest[:end])
-		} else {
-			m.line = append(m.line, rest[:end]...)
-			m.take(m.line)
-			m.line = m.line[:0]
-		}
+		m.add(rest[:end])
 		rest = rest[end:]
 	}
 	// A failure of the writer below shows, for the buffer remembers it.
@@ -90,10 +84,22 @@ func (m *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// keep stores the beginning of a line. One that grows too long is passed on.
-func (m *Writer) keep(part []byte) {
-	m.line = append(m.line, part...)
-	if len(m.line) > maxLine {
+// add takes a part of a line, the last one with its end. A line that is too long is
+// passed on in parts of one length, however it is written.
+func (m *Writer) add(part []byte) {
+	for len(m.line)+len(part) > maxLine {
+		n := maxLine - len(m.line)
+		m.line = append(m.line, part[:n]...)
+		m.take(m.line)
+		m.line, part = m.line[:0], part[n:]
+	}
+	switch {
+	case part[len(part)-1] != '\n':
+		m.line = append(m.line, part...)
+	case len(m.line) == 0:
+		m.take(part)
+	default:
+		m.line = append(m.line, part...)
 		m.take(m.line)
 		m.line = m.line[:0]
 	}
@@ -120,12 +126,12 @@ func (m *Writer) take(line []byte) {
 	whole := line[len(line)-1] == '\n'
 	begins := !m.split
 	m.split = !whole
-	if begins && whole && m.isBoundary(line) {
+	if begins && m.isBoundary(line) {
 		return
 	}
 	switch m.state {
 	case inHeader:
-		m.header(line, begins && whole)
+		m.header(line, begins, whole)
 	case inText:
 		m.quote(line)
 	default:
@@ -167,29 +173,33 @@ func (m *Writer) begin(digest bool) {
 	m.entity = entity{message: digest}
 }
 
-// header takes a line of a header, or the line behind it.
-func (m *Writer) header(line []byte, whole bool) {
+// header takes a line of a header, or the line behind it; of one that is too long, its
+// parts.
+func (m *Writer) header(line []byte, begins, whole bool) {
 	switch {
-	case whole && len(line) == 1:
-		m.endField()
-		m.label()
-		m.w.Write(line)
-		m.enter()
-	case line[0] == ' ' || line[0] == '\t' || !whole:
+	case !begins || line[0] == ' ' || line[0] == '\t':
 		if len(m.field) == 0 || len(m.field)+len(line) > maxLine {
 			m.flushField()
 			m.w.Write(line)
 			return
 		}
 		m.field = append(m.field, line...)
+	case len(line) == 1:
+		m.endField()
+		m.label()
+		m.w.Write(line)
+		m.enter()
 	case !isField(line): // text without an empty line in front
 		m.endField()
 		m.label()
-		m.enter()
+		if m.enter(); m.state == inText {
+			m.w.WriteByte('\n') // or the text, quoted, could be taken for a field
+		}
+		m.split = false
 		m.take(line)
 	default:
 		m.endField()
-		if fieldIs(line, contentType) || fieldIs(line, transferEncoding) {
+		if whole && (fieldIs(line, contentType) || fieldIs(line, transferEncoding)) {
 			m.field = append(m.field, line...)
 			return
 		}

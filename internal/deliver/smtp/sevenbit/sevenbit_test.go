@@ -29,7 +29,9 @@ var conversions = []struct {
 	{"header without end", "Content-Transfer-Encoding: 8bit", "Content-Transfer-Encoding: quoted-printable\n"},
 	{"empty", "", ""},
 	{"no header", "\nü\n", "\nü\n"},
-	{"text at once", "Content-Transfer-Encoding: 8bit\nhello ü\n", "Content-Transfer-Encoding: quoted-printable\nhello =C3=BC\n"},
+	{"text at once", "Content-Transfer-Encoding: 8bit\nhello ü\n", "Content-Transfer-Encoding: quoted-printable\n\nhello =C3=BC\n"},
+	{"text at once that quoted is like a field", "Content-Transfer-Encoding: 8bit\n\x12Subject: in\nC", "Content-Transfer-Encoding: quoted-printable\n\n=12Subject: in\nC"},
+	{"text at once that stays as it is", "Content-Transfer-Encoding: 7bit\nhello you\n", "Content-Transfer-Encoding: 7bit\nhello you\n"},
 	{"mbox line", "From x\nContent-Transfer-Encoding: 8bit\n\nü\n", "From x\nContent-Transfer-Encoding: 8bit\n\nü\n"},
 	{"soft breaks",
 		"Content-Transfer-Encoding: 8bit\n\n" + strings.Repeat("x", 76) + "\n" + strings.Repeat("ü", 13) + "\n",
@@ -60,6 +62,12 @@ var conversions = []struct {
 		"Content-Type: multipart/mixed; boundary=" + strings.Repeat("b", maxBoundary+1) + "\n\n--" + strings.Repeat("b", maxBoundary+1) + "\nContent-Transfer-Encoding: 8bit\n\nü\n"},
 	{"a field without end", "Content-Type: x\n" + strings.Repeat(" y\n", maxLine/3+1) + "Content-Transfer-Encoding: 8bit\n\nü\n",
 		"Content-Type: x\n" + strings.Repeat(" y\n", maxLine/3+1) + "Content-Transfer-Encoding: quoted-printable\n\n=C3=BC\n"},
+	{"a long field behind one that matters", "Content-Transfer-Encoding: 8bit\nSubject: " + strings.Repeat("y", 2*maxLine) + "\n\nü\n", "Subject: " + strings.Repeat("y", 2*maxLine) + "\nContent-Transfer-Encoding: quoted-printable\n\n=C3=BC\n"},
+	{"a long line that is no field", "Content-Transfer-Encoding: 7bit\n<" + strings.Repeat("y", 2*maxLine) + "\nContent-Transfer-Encoding: 8bit\n\nü\n", "Content-Transfer-Encoding: 7bit\n<" + strings.Repeat("y", 2*maxLine) + "\nContent-Transfer-Encoding: 8bit\n\nü\n"},
+	{"a soft break in front of what looks like a boundary",
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: 8bit\n\n" + strings.Repeat("x", 73) + "--b ü\n--b--\n",
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: quoted-printable\n\n" + strings.Repeat("x", 73) + "=\n=2D-b =C3=BC\n--b--\n"},
+	{"a boundary without end", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: 8bit\n\nü\n--b--", "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: quoted-printable\n\n=C3=BC\n--b--"},
 	{"a line without end", "Subject: " + strings.Repeat("y", 3*maxLine) + "\nContent-Transfer-Encoding: 8bit\n\n", "Subject: " + strings.Repeat("y", 3*maxLine) + "\nContent-Transfer-Encoding: quoted-printable\n\n"},
 }
 
