@@ -42,7 +42,7 @@ func startServer(ctx context.Context, w *world, argv []string) (*server, error) 
 	}()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(30 * time.Second)
+	late := time.After(10 * time.Second)
 	for {
 		if greets(net.JoinHostPort("127.0.0.1", w.port)) {
 			return s, nil
@@ -55,7 +55,7 @@ func startServer(ctx context.Context, w *world, argv []string) (*server, error) 
 		case <-s.done:
 			err = fmt.Errorf("ended at once")
 		case <-late:
-			err = fmt.Errorf("no SMTP greeting after 30 s")
+			err = fmt.Errorf("no SMTP greeting after 10 s")
 		}
 		s.stop()
 		return nil, fmt.Errorf("server: %w\n%s", err, tail(w.dir))
