@@ -72,8 +72,9 @@ type foreseen struct {
 	// logged are the bounces as the log has them: of a member of a local alias
 	// under the name of that one.
 	logged map[string]string
-	// sharing are, of a local recipient, the statuses of its members: Postern has one
-	// line in the log for all of them, with the first of these.
+	// sharing are, of a local recipient, the bounces of its members: Postern has one
+	// line in the log for all of them, with the status of the first, and tells the
+	// sender of no other. Postfix tells of each.
 	sharing map[string][]string
 }
 
@@ -311,17 +312,15 @@ func (s *session) differences(all []foreseen) []string {
 	return out
 }
 
-// shared reports whether the log has a local recipient that a bounce is of, with the
-// status of another of its members.
+// shared reports whether a bounce is of a local recipient that the log has with the
+// status of the first of its members that failed.
 func (f foreseen) shared(bounce string, logged map[string]bool) bool {
 	for recipient, members := range f.sharing {
-		if !slices.Contains(members, bounce) {
+		if slices.Index(members, bounce) < 1 {
 			continue
 		}
-		for _, m := range members {
-			if _, status, _ := strings.Cut(m, " "); logged[bounceOf(recipient, status)] {
-				return true
-			}
+		if _, status, _ := strings.Cut(members[0], " "); logged[recipient+" "+status] {
+			return true
 		}
 	}
 	return false
